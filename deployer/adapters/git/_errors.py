@@ -1,0 +1,110 @@
+"""What can go wrong with a git repository, as sentences: who, why, what to do next.
+
+Owns the adapter's errors and the translation of what git prints. Must not know how git is run.
+Invariant: no credential and no control character from a server gets into a message.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LIMIT = 300
+"""Characters of git's own words in a message: enough for any line of git, too few to flood a log."""
+
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+_CAUSES = (
+    ("Authentication failed", "the server refused the credentials: check token_file and username"),
+    ("could not read Username", "the server asks for credentials: set token_file"),
+    ("could not read Password", "the server asks for credentials: set token_file"),
+    ("returned error: 401", "the server refused the credentials: check token_file and username"),
+    ("returned error: 403", "the credentials may not read this repository: ask for read access"),
+    (
+        "Permission denied (",
+        "the ssh server refused the key: check the key and that it may read this repository",
+    ),
+    (
+        "Host key verification failed",
+        "the ssh server's host key is not known: check it with its owner, then add it to known_hosts",
+    ),
+    (
+        "dubious ownership",
+        "it belongs to another user: give it to the user that runs deployer, or use ssh or https",
+    ),
+    ("certificate", "its TLS certificate is not trusted: check the URL and ca_file"),
+    ("Could not resolve host", "its host name is not known: check the URL and the name server"),
+    ("Connection refused", "nothing listens there: check that the server runs, and the port in the URL"),
+    ("redirection", "the server redirects elsewhere: write the final URL into the settings"),
+    ("Operation too slow", "the server stopped sending: check the network; the next look tries again"),
+    ("Connection timed out", "the server does not answer: check the network and the URL"),
+    ("fsck error", "git finds a damaged or hostile object in it: run `git fsck` in the repository"),
+    ("No space left on device", "no space is left on the disk of the state directory: free some"),
+    (
+        "not found",
+        "there is no such repository, or the credentials may not see it: check the URL and token_file",
+    ),
+    ("does not appear to be a git repository", "there is no git repository: check the URL"),
+)
+"""What git says (LC_ALL=C, 2.39), and what it means. The first that fits wins; they are seen in tests where
+they can be made without a network."""
+
+
+class GitUnavailable(Exception):  # noqa: N818 - named by what follows: keep what is known, look again later
+    """The repository cannot be read now. What was published stays; a later look may succeed.
+
+    `why` is one sentence with the repository, the cause and the next step.
+    """
+
+    def __init__(self, why: str) -> None:
+        """Take the sentence. It must not hold credentials."""
+        self.why = why
+        super().__init__(why)
+
+
+class Interrupted(GitUnavailable):
+    """The mirror was told to stop from another thread."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("git was stopped: the daemon is shutting down")
+
+
+class Failed(Exception):  # noqa: N818 - says what happened
+    """A git child ended with an error. `printed` is its stderr, unscrubbed: it stays inside the adapter."""
+
+    def __init__(self, printed: str) -> None:
+        """Take what git printed."""
+        self.printed = printed
+        super().__init__(harmless(printed))
+
+
+class TimedOut(Exception):  # noqa: N818 - says what happened
+    """A git child did not end in time and was killed."""
+
+    def __init__(self, seconds: float) -> None:
+        """Take the limit that passed."""
+        self.seconds = seconds
+        super().__init__(f"no end within {seconds:g} s")
+
+
+class MirrorBroken(Exception):  # noqa: N818 - named by what follows: fetch it all again
+    """What is on disk is not what git wrote there. Never leaves the mirror: it is a cache."""
+
+
+def explain(url: str, printed: str) -> str:
+    """One sentence for what git printed on stderr when it failed."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith("remote:")]
+    for sign, cause in _CAUSES:
+        if any(sign in line for line in lines):
+            return f"cannot read {url}: {cause}"
+    # The first `fatal:` is the cause; what follows is advice such as "Please make sure you have ...".
+    fatal = next(
+        (line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else ""
+    )
+    return f"cannot read {url}: git says: {harmless(fatal) or 'nothing'}"
+
+
+def harmless(text: str) -> str:
+    """One short printable line without userinfo: what a server or git itself printed is not ours."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return _USERINFO.sub("", " ".join(printable.split()))[:_LIMIT]

@@ -1,0 +1,250 @@
+"""One HTTP conversation with one server that may be slow, broken or hostile.
+
+Owns the session, its limits (time, size, redirects, cookies, proxies) and what counts as an answer. Must
+not know Serve. Invariant: every request ends within its total time whatever the server does, holds at
+most `BODY_LIMIT_BYTES` of its answer, and goes to the given server only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import requests
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+from deployer.adapters.serve.errors import BadAnswer, NoAnswer
+from deployer.adapters.serve.wire import Wire, session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+BODY_LIMIT_BYTES` of its answer, and goes to the given server only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import http.cookiejar
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+from deployer import __version__
+from deployer.adapters.serve.errors import BadAnswer, NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+BODY_LIMIT_BYTES = 16 * 1024 * 1024
+"""After decompression. 50 applications answer with 101 kB (measured, 2.60); 306 kB of gzip can be 315 MB."""
+
+_CHUNK_BYTES = 64 * 1024
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A complete answer, of any status. `location` is where a redirect points to."""
+
+    status: int
+    content_type: str
+    location: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text; what is not UTF-8 is replaced."""
+        return self.body.decode("utf-8", errors="replace")
+
+
+class _Closed(NoAnswer):
+    """The server closed the connection without a word."""
+
+
+class Transport:
+    """A session with one server. One request at a time; `close` may come from another thread."""
+
+    def __init__(self, base: str, *, ca_file: Path | None) -> None:
+        """Connect to nothing yet. `base` is an http(s) URL without a trailing slash."""
+        self._base = base
+        self._wire = Wire()
+        self._session = session(self._wire, ca_file)
+        self._total_seconds = 0.0
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """The requests made inside take at most `seconds` together, whatever the server does."""
+        self._total_seconds = seconds
+        turn = self._wire.begin()
+        timer = threading.Timer(seconds, self._wire.cut, [turn])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def get(self, path: str, headers: Mapping[str, str], *, connect: float, read: float) -> Answer:
+        """GET. Asks a second time, at once, if the server had just closed the idle connection.
+
+        Raises NoAnswer and BadAnswer. `connect` and `read` (between two bytes) are in seconds.
+        """
+        try:
+            return self._request("GET", path, headers, None, (connect, read))
+        except _Closed:
+            if self._wire.is_new:
+                raise
+        return self._request("GET", path, headers, None, (connect, read))
+
+    def put(
+        self, path: str, headers: Mapping[str, str], body: bytes, *, connect: float, read: float
+    ) -> Answer:
+        """PUT, once, over a connection opened for it: a stale one would leave open what became of it.
+
+        Raises NoAnswer and BadAnswer.
+        """
+        for adapter in self._session.adapters.values():
+            adapter.close()
+        return self._request("PUT", path, headers, body, (connect, read))
+
+    def close(self) -> None:
+        """Cut off what is in flight, and refuse whatever comes later."""
+        self._wire.close()
+        self._session.close()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: tuple[float, float],
+    ) -> Answer:
+        if self._wire.is_cut:
+            raise self._cut_off()
+        try:
+            answer = self._exchange(method, path, headers, body, timeout)
+        except (OSError, BadAnswer) as error:  # every error of requests is an OSError
+            if self._wire.is_cut:
+                raise self._cut_off() from error
+            if isinstance(error, BadAnswer):
+                raise
+            raise _translated(error, timeout) from error
+        if self._wire.is_cut:
+            # A body without a length ends where the connection ends, also when it was us who ended it.
+            raise self._cut_off()
+        return answer
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: tuple[float, float],
+    ) -> Answer:
+        self._wire.is_new = False
+        with self._session.request(
+            method,
+            f"{self._base}{path}",
+            headers=dict(headers),
+            data=body,
+            timeout=timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            return Answer(
+                status=response.status_code,
+                content_type=response.headers.get("Content-Type", ""),
+                location=response.headers.get("Location", ""),
+                body=b"".join(_limited(response)),
+            )
+
+    def _cut_off(self) -> NoAnswer:
+        if self._wire.is_closed:
+            return NoAnswer(cause="the deployer is stopping", step="The next start looks again.")
+        return NoAnswer(cause=f"no complete answer within {self._total_seconds:g} s", step=_SLOW)
+
+
+_SLOW = "Check the load of its head node and the network between."
+
+_WRONG_ADDRESS = "Check that the head runs, and that `cluster.address` names its dashboard."
+
+
+def _limited(response: requests.Response) -> Iterator[bytes]:
+    size = 0
+    for chunk in response.iter_content(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > BODY_LIMIT_BYTES:
+            raise BadAnswer(cause=f"its answer is longer than {BODY_LIMIT_BYTES // 1024 // 1024} MiB")
+        yield chunk
+
+
+def _translated(error: OSError, timeout: tuple[float, float]) -> NoAnswer | BadAnswer:
+    """What a person needs to know of it; requests' own text is full of object addresses."""
+    connect_seconds, read_seconds = timeout
+    match error:
+        case requests.exceptions.SSLError():
+            return NoAnswer(cause=f"TLS failed ({_innermost(error)})", step="Check `cluster.address`, and give the certificate of its authority as `cluster.ca_file`.",
+            )
+        case requests.exceptions.ConnectTimeout():
+            return NoAnswer(cause=f"no connection within {connect_seconds:g} s", step=_WRONG_ADDRESS)
+        case requests.exceptions.ReadTimeout():
+            return NoAnswer(cause=f"no answer within {read_seconds:g} s", step=_SLOW)
+        case requests.exceptions.ChunkedEncodingError():
+            return BadAnswer(cause="its answer broke off")
+        case requests.exceptions.ContentDecodingError():
+            return BadAnswer(cause="its answer cannot be decompressed")
+        case _:
+            return _broken(error, read_seconds)
+
+
+def _broken(error: OSError, read_seconds: float) -> NoAnswer | BadAnswer:
+    for cause in _causes(error):
+        match cause:
+            case NameResolutionError():
+                return NoAnswer(cause="its name does not resolve", step="Check `cluster.address` and the DNS.")
+            case NewConnectionError():
+                break
+            case TimeoutError():
+                return NoAnswer(cause=f"no answer within {read_seconds:g} s", step=_SLOW)
+            case ConnectionError():  # http.client.RemoteDisconnected is one too
+                return _Closed(cause="it closed the connection without an answer", step=_WRONG_ADDRESS)
+            case http.client.HTTPException():
+                return BadAnswer(cause="it does not speak HTTP")
+            case _:
+                continue
+    return NoAnswer(cause=_innermost(error), step=_WRONG_ADDRESS)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was made from; urllib3 keeps that in `args` and `reason`, not only in causes."""
+    todo: list[object] = [error]
+    seen: set[int] = set()
+    while todo:
+        item = todo.pop(0)
+        if isinstance(item, BaseException) and id(item) not in seen:
+            seen.add(id(item))
+            yield item
+            todo += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+
+
+def _innermost(error: BaseException) -> str:
+    """The operating system's or OpenSSL's own words, if it was one of them: `Connection refused`."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException):
+            return cause.strerror or str(cause)
+    return str(error)

@@ -1,0 +1,1 @@
+"""Layer 3: the command line. Thin: read models in, commands out."""

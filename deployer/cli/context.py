@@ -1,0 +1,60 @@
+"""What several commands need: the settings, the store for reading, printing for people and for scripts.
+
+Owns the translation of expected errors into messages and exit codes. Must not decide anything.
+Invariant: nothing here writes to the state directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import yaml
+
+from deployer.adapters.store import SqlReader, SqlStore, StoreCorrupt, StoreUnavailable
+from deployer.cli.main import Failure, InvalidSettings, option
+from deployer.core.errors import InvalidConfig
+from deployer.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STORE_FILE = "deployer.db"
+"""The store's file inside the state directory."""
+
+
+def settings(ctx: click.Context) -> Settings:
+    """Load the settings, or end with every problem and exit code 3."""
+    config = option(ctx, "config")
+    try:
+        return load(Path(config) if config else None, os.environ)
+    except InvalidConfig as error:
+        raise InvalidSettings(str(error)) from error
+
+
+def open_store(settings: Settings) -> SqlReader:
+    """Open the store for reading, or end with a message that says why not and what to do."""
+    try:
+        return SqlStore.open_readonly(settings.state_dir / STORE_FILE)
+    except (StoreUnavailable, StoreCorrupt) as error:
+        raise Failure(str(error)) from error
+
+
+def known_environment(settings: Settings, name: str) -> str:
+    """Return the name if the settings have it, or end with the ones they have."""
+    if name not in settings.environments:
+        known = ", ".join(settings.environments)
+        message = f"No environment '{name}' in the settings. There are: {known}."
+        raise click.UsageError(message)
+    return name
+
+
+def emit(data: Sequence[dict[str, Any]], output: str) -> None:
+    """Print for scripts."""
+    if output == "json":
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)

@@ -1,0 +1,114 @@
+"""Puts the daemon together from its settings, and runs it in this process.
+
+Owns the wiring and the order of starting and stopping: lock, store, engine; then the reverse. Must not
+contain behaviour of its own. Invariant: nothing is started before the state directory is locked, and
+whatever was started is stopped on every way out.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from deployer.adapters import statedir
+from deployer.adapters.serve import ServeCluster
+from deployer.adapters.store import SqlStore
+from deployer.cli.context import STORE_FILE
+from deployer.engine.controller import Controller
+from deployer.engine.outbox import Outbox
+from deployer.engine.reconcile import Listener, Reconciler
+from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
+from deployer.engine.systemd import Notifier
+from deployer.engine.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from deployer.engine.sources import RepositoryLook
+    from deployer.settings import Settings
+
+
+@contextmanager
+def running(
+    settings: Settings,
+    *,
+    listeners: Sequence[Listener] = (),
+    on_look: Callable[[RepositoryLook], None] | None = None,
+) -> Iterator[Controller]:
+    """Run the daemon inside the `with` block: started when it is entered, stopped when it is left.
+
+    Raises `deployer.adapters.statedir.StateDirBusy` if another daemon holds the state directory, and the
+    store's errors if it cannot be opened.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(statedir.lock(settings.state_dir))
+        store = SqlStore.open(settings.state_dir / STORE_FILE)
+        stack.callback(store.close)
+        clusters = {}
+        for name, environment in settings.environments.items():
+            cluster = ServeCluster(
+                environment.cluster.address,
+                token_file=environment.cluster.token_file,
+                ca_file=environment.cluster.ca_file,
+            )
+            stack.callback(cluster.close)
+            clusters[name] = cluster
+        queue = WorkQueue()
+        sources = Sources(
+            repositories=[
+                RepositorySpec(
+                    name=name,
+                    url=repository.url,
+                    poll_seconds=repository.poll_interval,
+                    token_file=repository.token_file,
+                    username=repository.username,
+                    ca_file=repository.ca_file,
+                )
+                for name, repository in settings.repositories.items()
+            ],
+            environments=[
+                EnvironmentSource(
+                    environment=name,
+                    repository=environment.repository,
+                    ref=environment.ref,
+                    path=environment.path,
+                )
+                for name, environment in settings.environments.items()
+            ],
+            mirrors_dir=settings.state_dir / "mirrors",
+            enqueue=queue.add,
+            on_look=on_look,
+        )
+        outbox = Outbox(store)
+        reconciler = Reconciler(
+            store=store,
+            sources=sources,
+            clusters=clusters,
+            now=lambda: datetime.now(UTC),
+            listeners=(outbox, *listeners),
+        )
+        controller = Controller(
+            environments=tuple(settings.environments),
+            passes=reconciler,
+            queue=queue,
+            sources=sources,
+            outbox=outbox,
+            notifier=Notifier(),
+            workers=settings.workers,
+        )
+        stack.callback(controller.stop)
+        controller.start()
+        yield controller
+
+
+def stop_on_signals(controller: Controller) -> None:
+    """SIGTERM and SIGINT end `controller.run_until_stopped`; a second one ends the process at once."""
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        controller.request_stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)

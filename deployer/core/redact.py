@@ -1,0 +1,49 @@
+"""How what a person wrote in a file is shown to another one: which values not at all, and names on one line.
+
+Owns the rule by which a key names a secret, and the spelling of names in sentences. Must not know the files
+(what a cluster says goes through `scrub`). Invariant: no text made here has a character that moves a cursor,
+ends a line or turns the reading direction.
+"""
+
+from __future__ import annotations
+
+import re
+
+Path = tuple[str | int, ...]
+"""Where a value is in a tree of mappings and lists: `("applications", 0, "name")`."""
+
+_NAME_WIDTH = 60
+"""Characters: longer than any sensible name, and short enough for a sentence."""
+
+_NAME = (
+    r"env_vars|(?:[\w-]*[_-])?"
+    r"(?:password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key|credentials?)"
+)
+_KEY = re.compile(_NAME, re.IGNORECASE)
+_WORD = re.compile(rf"\b(?:{_NAME})\b", re.IGNORECASE)
+
+
+def is_secret(path: Path) -> bool:
+    """Whether the value at this path may not be shown.
+
+    Environment variables, and what is named like a secret: `hf_token`, but not `max_tokens`.
+    """
+    return any(isinstance(key, str) and _KEY.fullmatch(key) is not None for key in path)
+
+
+def mentions_secret(text: str) -> bool:
+    """Whether a key of `is_secret` stands anywhere in this text."""
+    return _WORD.search(text) is not None
+
+
+def quote(name: str) -> str:
+    """A name as it stands in a sentence: quoted, not too long, with visible characters only."""
+    return repr(name if len(name) <= _NAME_WIDTH else name[:_NAME_WIDTH] + "...")
+
+
+def one_line(text: str) -> str:
+    r"""The text with line breaks, control and direction characters written as escapes, such as `\n`."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

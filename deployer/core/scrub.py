@@ -1,0 +1,116 @@
+"""Takes secrets and terminal tricks out of text that came from a cluster, before anybody reads it.
+
+Owns what counts as a secret in a Serve config, and how a text is cleaned of it. Must not know where the
+text goes. Invariant: what comes out of `scrub` holds no value that was given to it, in none of the
+spellings that Serve's messages use, and what comes out of `plain` cannot move a cursor.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+REDACTED = "<redacted>"
+"""What stands where a secret was. The word that Ray itself uses for browsers."""
+
+MIN_SECRET_CHARACTERS = 6
+"""Shorter values ("1", "true", "prod") are everywhere: to take them out would make a message unreadable."""
+
+_MIN_LINE_CHARACTERS = 16
+"""A line of a key file is a secret of its own, since a message may quote one line. Shorter ones are not."""
+
+_INPUT_VALUE = re.compile(r"input_value=.*?, (?=input_type=)", re.DOTALL)
+"""Pydantic quotes what it was given, cut in the middle (`{'TOKEN': 'hunt...`): no search for the whole
+value finds the half that is left, so the quotation goes as a whole (seen in Ray's 400 and 503, 2.60)."""
+
+_USERINFO = re.compile(r"(?<=://)[^\s/'\"<>]+@")
+"""`user:password@` of a URL, as in a `working_dir` or a pip index."""
+
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # titles, links, strings
+    r"|\x1b[ -/]*[0-~]"
+)
+
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and newline, DEL, C1
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi controls: they make a line read as another
+    r"\u2028\u2029"  # line ends that only some programs see
+    r"\ud800-\udfff]"  # halves of characters: JSON can carry them, UTF-8 cannot
+)
+
+
+def plain(text: str) -> str:
+    """The text without terminal codes, control characters (but newline and tab) and bidi controls."""
+    return _INVISIBLE.sub("", _ESCAPES.sub("", text))
+
+
+def secrets_of(body: Mapping[str, Any]) -> frozenset[str]:
+    """Every value of every `env_vars` in it, at any depth, that is at least 6 characters long.
+
+    Takes a Serve config (application and deployment level) as well as what Serve answers. A value that
+    is not text counts as Ray would print it: Ray's refusal of `{A: 123456}` quotes the number.
+    """
+    found: set[str] = set()
+    todo: list[object] = [body]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, Mapping):
+            found.update(part for value in _values_of(item.get("env_vars")) for part in _secret_parts(value))
+            todo.extend(value for key, value in item.items() if key != "env_vars")
+        elif isinstance(item, list | tuple):
+            todo.extend(item)
+    return frozenset(found)
+
+
+def scrub(text: str, secrets: AbstractSet[str]) -> str:
+    """The text with each secret replaced by `<redacted>`, and passwords in URLs too.
+
+    Finds a value as it is, as JSON and Python escape it, as a URL encodes it, and as `plain` leaves it.
+    The longest go first, so that a value inside another does not break it up.
+    """
+    text = _USERINFO.sub(f"{REDACTED}@", _INPUT_VALUE.sub("", text))
+    spellings = {form for secret in secrets for form in _spellings(secret)}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, REDACTED)
+    return text
+
+
+def _values_of(env_vars: object) -> Iterator[str]:
+    """Every value in it as text, whatever shape a wrong config gave it."""
+    todo = [env_vars]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, Mapping):
+            todo.extend(item.values())
+        elif isinstance(item, list | tuple):
+            todo.extend(item)
+        else:
+            yield str(item)
+
+
+def _secret_parts(value: str) -> Iterator[str]:
+    """The value, and each long line of it, if it is long enough to be a secret."""
+    if len(value) >= MIN_SECRET_CHARACTERS:
+        yield value
+        yield from (line for line in value.splitlines() if len(line) >= _MIN_LINE_CHARACTERS)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    stripped = plain(secret)
+    if len(stripped) >= MIN_SECRET_CHARACTERS:
+        yield stripped
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]
+    yield quote(secret, errors="replace")
+    yield quote(secret, safe="", errors="replace")
+    yield quote_plus(secret, errors="replace")

@@ -1,0 +1,149 @@
+"""The nouns: revision, Serve config, release, policy, and what git says an environment should be.
+
+Owns the values that every layer passes around. Must not know where they come from (git, files) or
+where they go (Serve, the store). Invariant: a value of these types is complete and immutable, and the
+config text inside a release never shows in a repr, a log or an event: it can hold secrets.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from deployer.core.errors import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A name and an e-mail address as git records them: a claim, not a proof."""
+
+    name: str
+    email: str
+
+    def __str__(self) -> str:
+        """Render as git does: `Ada <ada@example.com>`."""
+        return f"{self.name} <{self.email}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A commit: who, when, what it says of itself. It explains; the digest decides.
+
+    `commit` is the full object id (40 or 64 hex digits). `committed_at` is aware, in UTC.
+    """
+
+    commit: str
+    author: Person
+    committer: Person
+    subject: str
+    committed_at: datetime
+
+    @property
+    def short(self) -> str:
+        """The first seven digits, for people."""
+        return self.commit[:7]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """One environment's whole Serve config, resolved and canonical.
+
+    `text` is the canonical JSON (sorted keys, no spaces) of the multi-application form: it is both the
+    PUT body and what the digest is taken of. `digest` is `sha256:<hex>` of `text`.
+    Built only by `deployer.core.serve_config.parse` and by the store, which keeps `text` by digest.
+    """
+
+    text: str = field(repr=False)
+    digest: str
+
+    def body(self) -> dict[str, Any]:
+        """The PUT body as a fresh object that the caller may change."""
+        body: dict[str, Any] = json.loads(self.text)
+        return body
+
+    def applications(self) -> dict[str, dict[str, Any]]:
+        """The applications by name, in the file's order."""
+        return {application["name"]: application for application in self.body()["applications"]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What one commit says for one environment: (revision, digest, resolved config)."""
+
+    revision: Revision
+    config: ServeConfig
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` of the canonical config."""
+        return self.config.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long each phase of a rollout may take, in seconds. They add up, counted from `Applied`.
+
+    `build`: Serve imports the code and sets up runtime environments. `schedule`: replicas find room.
+    `start`: constructors and first health checks. Serve itself never gives up on the last two
+    (measured on 2.60: watched for 75 s, still DEPLOYING), so these are the only end.
+    """
+
+    build: float = 600.0
+    schedule: float = 300.0
+    start: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a rollout is judged: `environment.yaml` at the commit being deployed.
+
+    `rollback` off means: a failed release stays where it is, held and loud.
+    `rollback_deadline` is the whole time a rollback may take from its `Applied`, in seconds.
+    """
+
+    deadlines: Deadlines = Deadlines()
+    rollback: bool = True
+    rollback_deadline: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """Git wants this release, judged by this policy. `notes` are remarks for people (an old format)."""
+
+    release: Release
+    policy: Policy = Policy()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid:
+    """Git wants something, but it cannot be read as a config. What runs stays."""
+
+    revision: Revision
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """The branch or the folder is not there. Never a reason to undeploy: what runs stays.
+
+    `why` is a sentence that names the branch or the path and the repository.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRead:
+    """Git has not answered since the daemon started, so nothing is known of what it wants.
+
+    `why` is a sentence: the error with its cause, or that the first look is under way.
+    """
+
+    why: str
+
+
+Wanted = Desired | Invalid | Absent | NotRead
+"""What git says of one environment."""

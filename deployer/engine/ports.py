@@ -1,0 +1,58 @@
+"""What the engine needs of the outside world, as small protocols. Adapters satisfy them unknowingly.
+
+Owns the shapes of the ports. Must not know any implementation. Invariant: every method that can wait has
+a timeout inside it, and every method that promises durability says what is durable once it has returned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from deployer.core.events import Event
+    from deployer.core.live import Observation
+    from deployer.core.record import Record, Rollout
+    from deployer.core.types import Wanted
+
+
+class Cluster(Protocol):
+    """One Ray cluster, through Serve's REST API."""
+
+    def observe(self) -> Observation:
+        """Look once. Never raises for what the network or the server does: that is an observation too."""
+
+    def apply(self, rollout: Rollout) -> None:
+        """PUT the config of a rollout whose intent is durable. Returns once the server answered 200.
+
+        Raises `deployer.adapters.serve.Rejected` when the server refused it (a 400), and
+        `deployer.adapters.serve.Unclear` when nobody knows whether it was applied (time-out, 5xx, lost
+        connection): read back, then decide again. Never repeats the request by itself.
+        """
+
+
+class Store(Protocol):
+    """The events and what is folded from them."""
+
+    def load(self, environment: str) -> Record:
+        """The record of an environment; an empty one if it has no events."""
+
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+        """Append events to the history that `record` is the fold of.
+
+        Once it returns: events, the new record, the rollout rows and one outbox row per message are
+        durable, all in one transaction. Raises `deployer.adapters.store.Conflict` if somebody else
+        wrote meanwhile; then nothing was written.
+        """
+
+    def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
+        """Keep the status for those who read while the daemon is down. Not part of the audit log."""
+
+
+class Sources(Protocol):
+    """What git wants, published by the threads that own the mirrors."""
+
+    def wanted(self, environment: str) -> Wanted:
+        """The newest published state. Never blocks."""

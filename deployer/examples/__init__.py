@@ -1,0 +1,1 @@
+"""Applications that ship with the project, for the demo and the tour."""

@@ -1,0 +1,49 @@
+"""A store in memory for the state machine, which needs thousands of commits a second.
+
+A fake: `tests/contract/test_store.py` runs the same suite on it and on the real one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deployer.adapters.store import Conflict
+from deployer.core.record import Record, evolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from deployer.core.events import Event
+
+
+class MemoryStore:
+    """Events by environment, the records folded from them, the outbox, the views."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.events: dict[str, list[Event]] = {}
+        self.records: dict[str, Record] = {}
+        self.outbox: list[str] = []
+        self.views: dict[str, dict[str, Any]] = {}
+
+    def load(self, environment: str) -> Record:
+        """The record; an empty one if there are no events."""
+        return self.records.get(environment, Record(environment=environment))
+
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+        """All or nothing, as the port says."""
+        if self.load(record.environment).sequence != record.sequence:
+            message = f"{record.environment} was changed by somebody else"
+            raise Conflict(message)
+        after = record
+        for event in events:
+            after = evolve(after, event)
+        self.events.setdefault(record.environment, []).extend(events)
+        self.records[record.environment] = after
+        self.outbox.extend(messages)
+        return after
+
+    def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
+        """Keep the newest."""
+        self.views[environment] = view

@@ -1,0 +1,169 @@
+"""What a person reads holds no secret and cannot move their cursor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from deployer.core.scrub import MIN_SECRET_CHARACTERS, REDACTED, plain, scrub, secrets_of
+
+SECRET = "hunter2-hunter2"
+
+
+def body(**env_vars: object) -> dict[str, Any]:
+    """A config with these environment variables at application level."""
+    return {"applications": [{"name": "fruit", "runtime_env": {"env_vars": env_vars}}]}
+
+
+def test_secrets_are_found_at_application_and_deployment_level() -> None:
+    """Both places where Serve takes environment variables count, in every application."""
+    config = {
+        "applications": [
+            {"name": "a", "runtime_env": {"env_vars": {"A": "value-of-a"}}},
+            {
+                "name": "b",
+                "deployments": [
+                    {"name": "D", "ray_actor_options": {"runtime_env": {"env_vars": {"B": "value-of-b"}}}}
+                ],
+            },
+        ]
+    }
+    assert secrets_of(config) == {"value-of-a", "value-of-b"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("12345", set(), id="five characters are no secret"),
+        pytest.param("123456", {"123456"}, id="six are"),
+        pytest.param(123456789, {"123456789"}, id="a number counts as Ray would print it"),
+        pytest.param(None, set(), id="null"),
+        pytest.param(["in-a-list"], {"in-a-list"}, id="a list, which Ray refuses with a quotation"),
+        pytest.param({"nested": "in-a-mapping"}, {"in-a-mapping"}, id="a mapping"),
+    ],
+)
+def test_what_counts_as_a_secret(value: object, expected: set[str]) -> None:
+    """Length decides, not type; other keys of the config never count."""
+    assert secrets_of(body(A=value)) == expected
+
+
+def test_a_line_of_a_key_file_is_a_secret_of_its_own() -> None:
+    """A message that quotes one line of a value with several lines does not show that line."""
+    line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+    secrets = secrets_of(body(KEY=f"-----BEGIN-----\n{line}\nend\n"))
+    assert scrub(f"ValueError: bad line {line}", secrets) == f"ValueError: bad line {REDACTED}"
+
+
+def test_env_vars_need_not_be_a_mapping() -> None:
+    """A config that is wrong is still cleaned: it is the one that ends in an error message."""
+    assert secrets_of({"env_vars": "not a mapping"}) == {"not a mapping"}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        'quote"and\\backslash',
+        "line\nbreak\tand more",
+        "umlaut-äöü-€",
+        "a b&c=d/e?f",
+        "it's 'quoted'",
+        "\x1b[31mcoloured\x07!",
+    ],
+)
+def test_every_spelling_of_a_secret_is_found(secret: str) -> None:
+    """As it is, escaped as JSON or Python, encoded for a URL, and stripped of control characters."""
+    spellings = {
+        "as it is": secret,
+        "json": json.dumps({"A": secret}),
+        "json with characters": json.dumps({"A": secret}, ensure_ascii=False),
+        "python": repr([secret]),
+        "url path": quote(secret),
+        "url part": quote(secret, safe=""),
+        "form": quote_plus(secret),
+        "stripped": plain(f"said {secret}"),
+    }
+    found = {how: scrub(text, {secret}) for how, text in spellings.items()}
+    assert all(REDACTED in text for text in found.values()), found
+
+
+@given(secret=st.text(min_size=MIN_SECRET_CHARACTERS), before=st.text(), after=st.text())
+@example(secret=REDACTED, before="", after="")
+@example(secret="<redac", before="", after="")
+def test_no_secret_survives(secret: str, before: str, after: str) -> None:
+    """Whatever stands around it, the value is gone from the text."""
+    assume(secret not in REDACTED)
+    assume(all(secret not in text for text in (before + REDACTED + after, f"{REDACTED}{REDACTED}")))
+    assert secret not in scrub(before + secret + after, {secret})
+
+
+def test_a_secret_inside_another_does_not_break_it_up() -> None:
+    """The longest value goes first, so nothing of it is left beside the shorter one's mask."""
+    assert scrub("token abcdef-0123", {"abcdef", "abcdef-0123"}) == f"token {REDACTED}"
+
+
+def test_a_value_that_is_only_control_characters_masks_nothing() -> None:
+    """What is left of such a value is the empty text, which would be found everywhere."""
+    assert scrub("all is well", {"\x1b[31m\x1b[0m"}) == "all is well"
+
+
+def test_pydantic_does_not_quote_half_a_secret() -> None:
+    """Pydantic cuts what it quotes in the middle, so the quotation goes as a whole."""
+    message = (
+        "1 validation error for ServeDeploySchema\napplications.0.import_path\n"
+        f"  Field required [type=missing, input_value={{'TOKEN': '{SECRET[:9]}...': 1}}, input_type=dict]"
+    )
+    assert scrub(message, {SECRET}).splitlines()[-1] == "  Field required [type=missing, input_type=dict]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cloning https://ada:s3cr3t@git.example.com/x", f"cloning https://{REDACTED}@git.example.com/x"),
+        ("cloning https://t0ken@git.example.com/x", f"cloning https://{REDACTED}@git.example.com/x"),
+        ("GET http://a:p@ss@host/x", f"GET http://{REDACTED}@host/x"),
+        (
+            "see https://example.com/x and mail ada@example.com",
+            "see https://example.com/x and mail ada@example.com",
+        ),
+    ],
+)
+def test_passwords_in_urls_go_too(text: str, expected: str) -> None:
+    """User and password of a URL are masked without being named; other text with an at sign stays."""
+    assert scrub(text, frozenset()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("\x1b[36mray::f()\x1b[39m (pid=1)", "ray::f() (pid=1)", id="the colours of Ray"),
+        pytest.param("\x1b[38;2;1;2;3mx\x1b[K", "x", id="24 bit colour, erase line"),
+        pytest.param("\x9b31mx", "x", id="one-byte introducer"),
+        pytest.param("\x1b]0;title\x07x\x1b]8;;http://e\x1b\\link", "xlink", id="window title, hyperlink"),
+        pytest.param("\x1b]0;never ended\nnext line", "\nnext line", id="an unfinished title"),
+        pytest.param("\x1bPq#0\x1b\\x", "x", id="device control string"),
+        pytest.param("\x1b(Bx\x1bcy", "xy", id="character set, reset"),
+        pytest.param("a\r\nb\rc\x08\x00\x7f", "a\nbc", id="return, backspace, nul, delete"),
+        pytest.param("tab\tand\nnewline", "tab\tand\nnewline", id="tab and newline stay"),
+        pytest.param("user\u202etxt.exe\u2066x\u200f", "usertxt.exex", id="bidi controls"),
+        pytest.param("a\u2028b\x85c", "abc", id="odd line ends"),
+        pytest.param("half \ud83d of a character", "half  of a character", id="a lone surrogate"),
+        pytest.param("naïve 日本語 🙂", "naïve 日本語 🙂", id="all scripts stay"),
+    ],
+)
+def test_plain(text: str, expected: str) -> None:
+    """Only what a reader can see stays, and line structure."""
+    assert plain(text) == expected
+
+
+@given(st.text())
+def test_plain_is_printable_and_settled(text: str) -> None:
+    """No escape, no control character is left, and doing it twice changes nothing more."""
+    once = plain(text)
+    assert not any(c in once for c in "\x1b\x9b\x9d\r\x00\u202e\u2028")
+    assert once.encode().decode() == once
+    assert plain(once) == once
