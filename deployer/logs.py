@@ -20,12 +20,14 @@ from urllib.parse import quote
 
 import structlog
 
+from deployer.core.redact import is_secret, one_line
+from deployer.core.scrub import MIN_SECRET_CHARACTERS, REDACTED
+from deployer.core.scrub import scrub as scrub_urls
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from structlog.typing import EventDict, Processor, WrappedLogger
-
-MASK = "***"
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -34,26 +36,12 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 
-# Shorter values are not hidden: "1" or "true" as an environment variable would blacken every line.
-_SHORTEST_HIDDEN = 6
-
 # Characters of one value; the middle of a longer one is left out. journald splits lines at 48 KiB, which
 # would make broken JSON of a long traceback from Ray; 6,000 times \uXXXX are 36 KiB.
 _LONGEST_VALUE = 6_000
 
 # Levels of one value that are shown. No line needs more, and a value may contain itself.
 _DEEPEST = 8
-
-# `user:password@` and `token@` of a URL. The name alone stays in ssh://git@host: it is no secret there.
-# The scheme is bounded, or a megabyte of "a.a.a.a" would be searched in quadratic time.
-_USERINFO = re.compile(
-    r"\b(?!ssh://[^\s/?#'\"<>:@]*@)([a-z][a-z0-9+.-]{0,20}://)[^\s/?#'\"<>]*@", re.IGNORECASE
-)
-
-# Values of fields with such names are masked whatever they are. A `token_file` is only a path.
-_SECRET_NAME = re.compile(
-    r"(^|[_-])(token|password|passwd|secret|authorization|api_?key|env_vars)$", re.IGNORECASE
-)
 
 _EVENT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -135,7 +123,7 @@ class _Hidden:
 
     def mask(self, text: str) -> str:
         pattern = self._pattern
-        return text if pattern is None else pattern.sub(MASK, text)
+        return text if pattern is None else pattern.sub(REDACTED, text)
 
 
 _hidden = _Hidden()
@@ -144,19 +132,19 @@ _hidden = _Hidden()
 def hide(value: str) -> None:
     """Mask this value in every line from now on, however it is spelled: raw, URL-encoded, in JSON, in a repr.
 
-    Each line of a longer secret (a key file) is masked by itself too. Values under 6 characters are ignored.
+    Each line of a longer secret (a key file) is masked by itself too. A value under 6 characters stays: to mask "1" would make every line unreadable.
     """
     _hidden.add(value)
 
 
 def scrub(text: str) -> str:
-    """Mask the hidden values and the userinfo of URLs."""
-    return _USERINFO.sub(rf"\1{MASK}@", _hidden.mask(text))
+    """Mask the hidden values, and what stands before the `@` of a URL."""
+    return scrub_urls(_hidden.mask(text), frozenset())
 
 
 def _spellings(value: str) -> Iterator[str]:
     for part in (value.strip(), *(line.strip() for line in value.splitlines())):
-        if len(part) >= _SHORTEST_HIDDEN:
+        if len(part) >= MIN_SECRET_CHARACTERS:
             yield part
             yield quote(part, safe="")
             yield json_module.dumps(part)[1:-1]
@@ -185,8 +173,8 @@ def _clean(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
 
 
 def _plain(key: object, value: object, levels: int) -> object:
-    if isinstance(key, str) and value is not None and _SECRET_NAME.search(key):
-        return MASK
+    if isinstance(key, str) and value is not None and is_secret((key,)):
+        return REDACTED
     match value:
         case None | bool() | int():
             return value
@@ -236,15 +224,8 @@ def _indent_traceback(_logger: WrappedLogger, _method: str, event_dict: EventDic
     for key in ("exception", "stack"):
         if key in event_dict:
             lines = str(event_dict[key]).split("\n")
-            event_dict[key] = "\n".join(f"    {printable(line)}" for line in lines)
+            event_dict[key] = "\n".join(f"    {one_line(line)}" for line in lines)
     return event_dict
-
-
-def printable(text: str) -> str:
-    r"""Escape what a terminal could obey or hide: `\x1b`, `\n`, `\u202e`, all that is not printable."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -26,11 +26,14 @@ STORE_FILE = "deployer.db"
 """The store's file inside the state directory."""
 
 
-def settings(ctx: click.Context) -> Settings:
-    """Load the settings, or end with every problem and exit code 3."""
+def settings(ctx: click.Context, *, check_files: bool = False) -> Settings:
+    """Load the settings, or end with every problem and exit code 3.
+
+    Only the daemon needs the files that hold credentials; a person who asks for the status may not read them.
+    """
     config = option(ctx, "config")
     try:
-        return load(Path(config) if config else None, os.environ)
+        return load(Path(config) if config else None, os.environ, check_files=check_files)
     except InvalidConfig as error:
         raise InvalidSettings(str(error)) from error
 

@@ -23,7 +23,7 @@ def command(ctx: click.Context, config: str | None, output: str | None) -> None:
     Prints one line `ready` on stdout once the first pass of every environment has been scheduled; the log
     goes to stderr. A rollout that a stop cuts off goes on at the next start.
     """
-    settings = context.settings(ctx)
+    settings = context.settings(ctx, check_files=True)
     logs.configure(sys.stderr, json=settings.log.json_or_none, level=settings.log.level)
     try:
         with running(settings) as controller:

@@ -1,4 +1,4 @@
-"""A real git server over HTTP: `git http-backend` behind a small threaded server with basic authentication."""
+"""A real git server over HTTP: `git http-backend` behind a small server with basic authentication."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    import ssl
     from pathlib import Path
 
 _BACKEND_SECONDS = 20.0
@@ -27,7 +28,9 @@ class GitServer(ThreadingHTTPServer):
     """
 
     def __init__(self, root: Path, *, token: str | None = None, port: int = 0) -> None:
+        """Listen; without a token everybody is let in."""
         super().__init__(("127.0.0.1", port), _Handler)
+        self.scheme = "http"
         self.root = root
         self.token = token
         self.fetches = 0
@@ -44,7 +47,7 @@ class GitServer(ThreadingHTTPServer):
 
     def url(self, name: str) -> str:
         """The URL of the repository in the folder `name`."""
-        return f"http://127.0.0.1:{self.port}/{name}"
+        return f"{self.scheme}://127.0.0.1:{self.port}/{name}"
 
     def let_in(self, authorization: str | None) -> bool:
         """Whether the request carries the token as a password; the user name does not matter."""
@@ -123,9 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(root: Path, *, token: str | None = None, port: int = 0) -> Iterator[GitServer]:
-    """Serve until the block ends."""
+def serving(
+    root: Path, *, token: str | None = None, port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[GitServer]:
+    """Serve until the block ends, over TLS if a context is given."""
     with GitServer(root, token=token, port=port) as server:
+        if tls is not None:
+            server.scheme = "https"
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

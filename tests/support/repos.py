@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,10 +54,11 @@ class BareRepo:
     """A bare repository on this machine: what a team pushes to."""
 
     def __init__(self, path: Path) -> None:
-        """Create it."""
+        """Create it, if there is none at `path`."""
         self.path = path
         self._seconds = 1_700_000_000
-        run_git("init", "--quiet", "--bare", "--initial-branch=main", str(path))
+        if not path.exists():
+            run_git("init", "--quiet", "--bare", "--initial-branch=main", str(path))
 
     @property
     def url(self) -> str:
@@ -125,11 +126,16 @@ def _change(path: str, content: Content) -> list[bytes]:
         case Submodule(commit=commit):
             return [f"M 160000 {commit} ".encode() + name]
         case Link(target=target):
-            mode, data = b"120000", target.encode()
+            return _inline(b"120000", name, target.encode())
         case Script(text=text):
-            mode, data = b"100755", text.encode()
+            return _inline(b"100755", name, text.encode())
         case str():
-            mode, data = b"100644", content.encode()
+            return _inline(b"100644", name, content.encode())
         case bytes():
-            mode, data = b"100644", content
+            return _inline(b"100644", name, content)
+        case _:
+            assert_never(content)
+
+
+def _inline(mode: bytes, name: bytes, data: bytes) -> list[bytes]:
     return [b"M " + mode + b" inline " + name, b"data %d" % len(data), data]

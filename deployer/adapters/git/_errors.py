@@ -13,6 +13,9 @@ _LIMIT = 300
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
+_UNTRUSTED = "its TLS certificate is not trusted: check the URL and ca_file"
+_NOBODY = "nothing answers there: check that the server runs, and the host and port in the URL"
+
 _CAUSES = (
     ("Authentication failed", "the server refused the credentials: check token_file and username"),
     ("could not read Username", "the server asks for credentials: set token_file"),
@@ -31,10 +34,12 @@ _CAUSES = (
         "dubious ownership",
         "it belongs to another user: give it to the user that runs deployer, or use ssh or https",
     ),
-    ("certificate", "its TLS certificate is not trusted: check the URL and ca_file"),
+    ("SSL certificate problem", _UNTRUSTED),
+    ("certificate verification failed", _UNTRUSTED),
     ("Could not resolve host", "its host name is not known: check the URL and the name server"),
-    ("Connection refused", "nothing listens there: check that the server runs, and the port in the URL"),
-    ("redirection", "the server redirects elsewhere: write the final URL into the settings"),
+    ("Connection refused", _NOBODY),
+    ("Failed to connect", _NOBODY),
+    ("returned error: 30", "the server redirects elsewhere: write the final URL into the settings"),
     ("Operation too slow", "the server stopped sending: check the network; the next look tries again"),
     ("Connection timed out", "the server does not answer: check the network and the URL"),
     ("fsck error", "git finds a damaged or hostile object in it: run `git fsck` in the repository"),
@@ -93,7 +98,9 @@ class MirrorBroken(Exception):  # noqa: N818 - named by what follows: fetch it a
 
 def explain(url: str, printed: str) -> str:
     """One sentence for what git printed on stderr when it failed."""
-    lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.startswith("remote:")]
+    # What the server says (`remote:`) is its own, and a URL may be named like an error.
+    own = [line.strip() for line in printed.splitlines() if not line.startswith("remote:")]
+    lines = [line.replace(url, "") for line in own if line]
     for sign, cause in _CAUSES:
         if any(sign in line for line in lines):
             return f"cannot read {url}: {cause}"

@@ -286,6 +286,10 @@ class Mirror:
                 "cannot read any repository: the git command is not installed, or not in PATH: install git"
             )
             raise GitUnavailable(message) from error
+        except git.GitError as error:
+            # The directory was just made, so it is not to blame; this variable makes GitPython look elsewhere.
+            message = f"cannot open the mirror of {url}: is GIT_COMMON_DIR set for deployer? Unset it"
+            raise GitUnavailable(message) from error
         except OSError as error:
             where = f"{self._directory.path} of {url}"
             message = (

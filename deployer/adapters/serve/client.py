@@ -12,30 +12,34 @@ import re
 import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from deployer.adapters.serve import parse
-from deployer.adapters.serve.errors import Unclear
-from deployer.adapters.serve.token import TokenFile
-from deployer.adapters.serve.transport import BadAnswer, NoAnswer, Transport
+from deployer.adapters.serve.credentials import TokenFile
+from deployer.adapters.serve.errors import BadAnswer, NoAnswer, Rejected, Unclear
+from deployer.adapters.serve.transport import Transport, Waits
 from deployer.core.live import Unreachable, Unreadable
-from deployer.core.scrub import secrets_of
+from deployer.core.scrub import plain, scrub, secrets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+    from typing import Any
 
+    from deployer.adapters.serve.transport import Answer
     from deployer.core.live import Live, Observation
     from deployer.core.record import Rollout
 
 CONNECT_SECONDS = 3.05
 """One lost SYN is sent again after 1 s and 3 s; who has not answered then is down or behind a firewall."""
 
-GET_READ_SECONDS = 10.0
+GET_WAITS = Waits(connect=CONNECT_SECONDS, read=10.0)
 """A GET takes 4-34 ms, and 1.6 s while Serve's controller restarts (2.60). More means hung."""
 
 OBSERVE_SECONDS = 15.0
 """A whole look, two or three GETs: a server that drips its answer must not keep a worker."""
 
-PUT_READ_SECONDS = 120.0
+PUT_WAITS = Waits(connect=CONNECT_SECONDS, read=120.0)
 """A PUT that has to start Serve took 15.5 s on a loaded machine (2.60), and giving up early is no saving:
 the config would be applied all the same, and we would not know."""
 
@@ -107,7 +111,7 @@ class ServeCluster:
         """Look once. Never raises for what the network or the server does: that is an observation too."""
         with self._lock:
             try:
-                with self._transport.within(OBSERVE_SECONDS):
+                with self._transport.turn(OBSERVE_SECONDS):
                     return self._look()
             except NoAnswer as error:
                 cause = self._quoted(error.cause)
@@ -136,7 +140,7 @@ class ServeCluster:
                 raise self._unclear(error.cause, _WRONG_PLACE) from error
 
     def close(self) -> None:
-        """Cut off a request that is in flight, and give the connection back. Nothing can be asked after it."""
+        """Cut off a request that is in flight, and give the connection back. Nothing works after it."""
         self._transport.close()
 
     def _look(self) -> Live:
@@ -150,18 +154,14 @@ class ServeCluster:
         return parse.live(version, details, self._clean)
 
     def _get(self, path: str) -> dict[str, Any]:
-        answer = self._transport.get(
-            path, self._authorization(), connect=CONNECT_SECONDS, read=GET_READ_SECONDS
-        )
+        answer = self._transport.get(path, self._authorization(), GET_WAITS)
         _require_200(answer)
         return parse.document(answer.text)
 
     def _put(self, body: bytes) -> None:
         headers = {"Content-Type": "application/json", **self._authorization()}
-        with self._transport.within(PUT_SECONDS):
-            answer = self._transport.put(
-                APPLICATIONS, headers, body, connect=CONNECT_SECONDS, read=PUT_READ_SECONDS
-            )
+        with self._transport.turn(PUT_SECONDS):
+            answer = self._transport.put(APPLICATIONS, headers, body, PUT_WAITS)
         if answer.status == HTTPStatus.BAD_REQUEST:
             raise self._rejected(answer.text)
         _require_200(answer)
@@ -211,12 +211,13 @@ class ServeCluster:
 def _checked(address: str) -> str:
     """The address without a trailing slash."""
     url = urlsplit(address)
-    if url.scheme not in {"http", "https"} or not url.hostname or plain(address) != address or " " in address:
-        raise ValueError(f"{address!r} is no http or https address")
     if url.username is not None or url.password is not None:
-        raise ValueError("a cluster's address cannot hold a user or a password: use token_file")
-    if url.query or url.fragment:
-        raise ValueError(f"{address!r} has a query or a fragment: give the dashboard's address alone")
+        message = "a cluster's address cannot hold a user or a password: use token_file"
+        raise ValueError(message)
+    is_http = url.scheme in {"http", "https"} and url.hostname
+    if not is_http or url.query or url.fragment or " " in address or plain(address) != address:
+        message = f"{address!r} is no address of a dashboard, such as http://ray-prod:8265"
+        raise ValueError(message)
     return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
 
 

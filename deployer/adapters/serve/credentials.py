@@ -38,7 +38,9 @@ class TokenFile:
                 self._token = self._parsed(self._path.read_bytes())
                 self._version = version
         except OSError as error:
-            raise NoAnswer(cause=f"its token file {self._path} cannot be read ({error.strerror})", step=_STEP) from error
+            raise NoAnswer(
+                cause=f"its token file {self._path} cannot be read ({error.strerror})", step=_STEP
+            ) from error
         return self._token
 
     def _parsed(self, content: bytes) -> str:

@@ -1,8 +1,8 @@
 """One HTTP conversation with one server that may be slow, broken or hostile.
 
-Owns the session, its limits (time, size, redirects, cookies, proxies) and what counts as an answer. Must
-not know Serve. Invariant: every request ends within its total time whatever the server does, holds at
-most `BODY_LIMIT_BYTES` of its answer, and goes to the given server only.
+Owns what a request may take (time, size) and what counts as an answer. Must not know Serve. Invariant:
+every turn ends within its time whatever the server does (but for the resolver's own time-out, which
+nobody can cut short), and holds at most 16 MiB of each answer.
 """
 
 from __future__ import annotations
@@ -23,44 +23,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-BODY_LIMIT_BYTES` of its answer, and goes to the given server only.
-"""
-
-from __future__ import annotations
-
-import http.client
-import http.cookiejar
-import socket
-import threading
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NameResolutionError, NewConnectionError
-
-from deployer import __version__
-from deployer.adapters.serve.errors import BadAnswer, NoAnswer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-    from typing import Any
-
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 """After decompression. 50 applications answer with 101 kB (measured, 2.60); 306 kB of gzip can be 315 MB."""
 
 _CHUNK_BYTES = 64 * 1024
+
+_CHECK_ADDRESS = "Check that the head runs, and that `cluster.address` names its dashboard."
+
+_CHECK_LOAD = "Check the load of its head node and the network between."
+
+_CHECK_TLS = "Check `cluster.address`, and give the certificate of its authority as `cluster.ca_file`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """How long a request may wait, in seconds: for the connection, and between two bytes of the answer."""
+
+    connect: float
+    read: float
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A complete answer, of any status. `location` is where a redirect points to."""
 
     status: int
-    content_type: str
     location: str
     body: bytes
 
@@ -82,14 +69,13 @@ class Transport:
         self._base = base
         self._wire = Wire()
         self._session = session(self._wire, ca_file)
-        self._total_seconds = 0.0
+        self._turn_seconds = 0.0
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
+    def turn(self, seconds: float) -> Iterator[None]:
         """The requests made inside take at most `seconds` together, whatever the server does."""
-        self._total_seconds = seconds
-        turn = self._wire.begin()
-        timer = threading.Timer(seconds, self._wire.cut, [turn])
+        self._turn_seconds = seconds
+        timer = threading.Timer(seconds, self._wire.cut, [self._wire.begin()])
         timer.daemon = True
         timer.start()
         try:
@@ -97,28 +83,26 @@ class Transport:
         finally:
             timer.cancel()
 
-    def get(self, path: str, headers: Mapping[str, str], *, connect: float, read: float) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str], waits: Waits) -> Answer:
         """GET. Asks a second time, at once, if the server had just closed the idle connection.
 
-        Raises NoAnswer and BadAnswer. `connect` and `read` (between two bytes) are in seconds.
+        Raises NoAnswer and BadAnswer.
         """
         try:
-            return self._request("GET", path, headers, None, (connect, read))
+            return self._request("GET", path, headers, None, waits)
         except _Closed:
             if self._wire.is_new:
                 raise
-        return self._request("GET", path, headers, None, (connect, read))
+        return self._request("GET", path, headers, None, waits)
 
-    def put(
-        self, path: str, headers: Mapping[str, str], body: bytes, *, connect: float, read: float
-    ) -> Answer:
+    def put(self, path: str, headers: Mapping[str, str], body: bytes, waits: Waits) -> Answer:
         """PUT, once, over a connection opened for it: a stale one would leave open what became of it.
 
         Raises NoAnswer and BadAnswer.
         """
         for adapter in self._session.adapters.values():
             adapter.close()
-        return self._request("PUT", path, headers, body, (connect, read))
+        return self._request("PUT", path, headers, body, waits)
 
     def close(self) -> None:
         """Cut off what is in flight, and refuse whatever comes later."""
@@ -126,49 +110,38 @@ class Transport:
         self._session.close()
 
     def _request(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        timeout: tuple[float, float],
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, waits: Waits
     ) -> Answer:
         if self._wire.is_cut:
             raise self._cut_off()
+        self._wire.is_new = False
         try:
-            answer = self._exchange(method, path, headers, body, timeout)
+            answer = self._exchange(method, path, headers, body, waits)
         except (OSError, BadAnswer) as error:  # every error of requests is an OSError
             if self._wire.is_cut:
                 raise self._cut_off() from error
             if isinstance(error, BadAnswer):
                 raise
-            raise _translated(error, timeout) from error
+            raise _translated(error, waits) from error
         if self._wire.is_cut:
             # A body without a length ends where the connection ends, also when it was us who ended it.
             raise self._cut_off()
         return answer
 
     def _exchange(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        timeout: tuple[float, float],
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, waits: Waits
     ) -> Answer:
-        self._wire.is_new = False
         with self._session.request(
             method,
             f"{self._base}{path}",
             headers=dict(headers),
             data=body,
-            timeout=timeout,
+            timeout=(waits.connect, waits.read),
             allow_redirects=False,
             stream=True,
         ) as response:
             return Answer(
                 status=response.status_code,
-                content_type=response.headers.get("Content-Type", ""),
                 location=response.headers.get("Location", ""),
                 body=b"".join(_limited(response)),
             )
@@ -176,12 +149,7 @@ class Transport:
     def _cut_off(self) -> NoAnswer:
         if self._wire.is_closed:
             return NoAnswer(cause="the deployer is stopping", step="The next start looks again.")
-        return NoAnswer(cause=f"no complete answer within {self._total_seconds:g} s", step=_SLOW)
-
-
-_SLOW = "Check the load of its head node and the network between."
-
-_WRONG_ADDRESS = "Check that the head runs, and that `cluster.address` names its dashboard."
+        return NoAnswer(cause=f"no complete answer within {self._turn_seconds:g} s", step=_CHECK_LOAD)
 
 
 def _limited(response: requests.Response) -> Iterator[bytes]:
@@ -193,41 +161,45 @@ def _limited(response: requests.Response) -> Iterator[bytes]:
         yield chunk
 
 
-def _translated(error: OSError, timeout: tuple[float, float]) -> NoAnswer | BadAnswer:
+def _translated(error: OSError, waits: Waits) -> NoAnswer | BadAnswer:
     """What a person needs to know of it; requests' own text is full of object addresses."""
-    connect_seconds, read_seconds = timeout
     match error:
         case requests.exceptions.SSLError():
-            return NoAnswer(cause=f"TLS failed ({_innermost(error)})", step="Check `cluster.address`, and give the certificate of its authority as `cluster.ca_file`.",
-            )
+            return NoAnswer(cause=f"TLS failed ({_innermost(error)})", step=_CHECK_TLS)
         case requests.exceptions.ConnectTimeout():
-            return NoAnswer(cause=f"no connection within {connect_seconds:g} s", step=_WRONG_ADDRESS)
+            return NoAnswer(cause=f"no connection within {waits.connect:g} s", step=_CHECK_ADDRESS)
         case requests.exceptions.ReadTimeout():
-            return NoAnswer(cause=f"no answer within {read_seconds:g} s", step=_SLOW)
+            return _silent(waits)
         case requests.exceptions.ChunkedEncodingError():
             return BadAnswer(cause="its answer broke off")
         case requests.exceptions.ContentDecodingError():
             return BadAnswer(cause="its answer cannot be decompressed")
         case _:
-            return _broken(error, read_seconds)
+            return _broken(error, waits)
 
 
-def _broken(error: OSError, read_seconds: float) -> NoAnswer | BadAnswer:
+def _broken(error: OSError, waits: Waits) -> NoAnswer | BadAnswer:
     for cause in _causes(error):
         match cause:
             case NameResolutionError():
-                return NoAnswer(cause="its name does not resolve", step="Check `cluster.address` and the DNS.")
+                return NoAnswer(
+                    cause="its name does not resolve", step="Check `cluster.address` and the DNS."
+                )
             case NewConnectionError():
                 break
             case TimeoutError():
-                return NoAnswer(cause=f"no answer within {read_seconds:g} s", step=_SLOW)
+                return _silent(waits)
             case ConnectionError():  # http.client.RemoteDisconnected is one too
-                return _Closed(cause="it closed the connection without an answer", step=_WRONG_ADDRESS)
+                return _Closed(cause="it closed the connection without an answer", step=_CHECK_ADDRESS)
             case http.client.HTTPException():
                 return BadAnswer(cause="it does not speak HTTP")
             case _:
                 continue
-    return NoAnswer(cause=_innermost(error), step=_WRONG_ADDRESS)
+    return NoAnswer(cause=_innermost(error), step=_CHECK_ADDRESS)
+
+
+def _silent(waits: Waits) -> NoAnswer:
+    return NoAnswer(cause=f"no answer within {waits.read:g} s", step=_CHECK_LOAD)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -41,6 +41,7 @@ class Wire:
     """
 
     def __init__(self) -> None:
+        """Nothing is connected yet."""
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._turn: object = None
@@ -93,46 +94,57 @@ class _Session(requests.Session):
         """Nowhere."""
 
 
+class _Plain(HTTPConnection):
+    """A connection that reports its socket."""
+
+    wire: Wire
+
+    def connect(self) -> None:
+        """Connect, and report."""
+        super().connect()
+        self.wire.opened(self.sock)
+
+
+class _Tls(HTTPSConnection):
+    """The same with TLS, where also the handshake can be cut."""
+
+    wire: Wire
+    _copy: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        # The handshake takes this socket object apart, so a copy of its descriptor stands in until then.
+        self._copy = connected.dup()
+        self.wire.opened(self._copy)
+        return connected
+
+    def connect(self) -> None:
+        """Connect, shake hands, and report."""
+        try:
+            super().connect()
+            self.wire.opened(self.sock)
+        finally:
+            if self._copy is not None:
+                self._copy.close()
+
+
 class _Adapter(HTTPAdapter):
-    """Makes connections that report their socket to the wire."""
+    """Makes connections that report to the wire."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         super().__init__(pool_connections=1, pool_maxsize=1)
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: FBT001, FBT002, ANN401 - the base class's signature
-        """As the base class, with our connection classes."""
-        super().init_poolmanager(connections, maxsize, block, **kwargs)
-        wire = self._wire
-
-        class Plain(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                wire.opened(self.sock)
-
-        class Tls(HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                connected = super()._new_conn()
-                # The handshake takes the socket object apart, so a copy of its descriptor stands in.
-                self.copy = connected.dup()
-                wire.opened(self.copy)
-                return connected
-
-            def connect(self) -> None:
-                try:
-                    super().connect()
-                    wire.opened(self.sock)
-                finally:
-                    if copy := getattr(self, "copy", None):
-                        copy.close()
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class TlsPool(HTTPSConnectionPool):
-            ConnectionCls = Tls
-
-        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
+        """As the base class, with pools of our connections."""
+        super().init_poolmanager(*args, **kwargs)
+        bound = {"wire": self._wire}
+        plain = {"ConnectionCls": type("Plain", (_Plain,), bound)}
+        tls = {"ConnectionCls": type("Tls", (_Tls,), bound)}
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("PlainPool", (HTTPConnectionPool,), plain),
+            "https": type("TlsPool", (HTTPSConnectionPool,), tls),
+        }
 
 
 def session(wire: Wire, ca_file: Path | None) -> requests.Session:

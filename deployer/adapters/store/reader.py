@@ -27,11 +27,12 @@ from deployer.core.types import ServeConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Self
 
     from sqlalchemy import Row
 
     from deployer.core.history import Entry
+
+    AnyRow = Row[*tuple[Any, ...]]
 
 T = TypeVar("T")
 
@@ -41,6 +42,9 @@ and the wanted one each, some 10 KB apiece."""
 
 _VERIFY_ROWS = 1000
 """Rows fetched at a time while a whole log is verified, so that memory does not grow with the log."""
+
+CHAIN = [EVENTS.c[name] for name in (*CHAINED, "previous_hash", "hash")]
+"""What a query of events selects first, so that their hashes can be checked."""
 
 # Statements of every pass are built once: building one takes longer than running it (0.2 ms, measured).
 _RECORD = select(RECORDS.c.sequence, RECORDS.c.data).where(RECORDS.c.environment == bindparam("environment"))
@@ -92,14 +96,6 @@ class SqlReader:
         schema.require_current(path)
         return SqlReader(Database(path, read_only=True))
 
-    def __enter__(self) -> Self:
-        """Close at the end of a `with` block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
-
     def close(self) -> None:
         """Close every connection. Later calls raise StoreUnavailable; closing again does nothing."""
         self._database.close()
@@ -114,7 +110,7 @@ class SqlReader:
                 return Record(environment=environment)
             raise self._disagree(environment, last, None)
         record = self._decode(codec.RECORD, row.data, f"the record of {environment}")
-        if not last == row.sequence == record.sequence:
+        if last != row.sequence or (record.environment, record.sequence) != (environment, last):
             raise self._disagree(environment, last, record.sequence)
         return record
 
@@ -163,12 +159,12 @@ class SqlReader:
 
     def verify(self, environment: str) -> int | None:
         """The first sequence of an environment's log that is not as it was written; None if all are."""
-        query = select(EVENTS).where(EVENTS.c.environment == environment).order_by(EVENTS.c.sequence)
+        query = select(*CHAIN).where(EVENTS.c.environment == environment).order_by(EVENTS.c.sequence)
         length = select(RECORDS.c.sequence).where(RECORDS.c.environment == environment)
         with self._database.reading() as connection:
             recorded = connection.execute(length).scalar_one_or_none() or 0
             rows = connection.execute(query, execution_options={"yield_per": _VERIFY_ROWS})
-            return chain.verify((_link(row) for row in rows), recorded)
+            return chain.verify(map(_link, rows), recorded)
 
     def check(self) -> None:
         """Check the newest event of every environment, and that the record goes as far. Raises StoreCorrupt.
@@ -181,7 +177,7 @@ class SqlReader:
             .correlate(RECORDS)
             .scalar_subquery()
         )
-        query = select(EVENTS, RECORDS.c.environment.label("owner"), RECORDS.c.sequence.label("recorded"))
+        query = select(*CHAIN, RECORDS.c.environment.label("owner"), RECORDS.c.sequence.label("recorded"))
         query = query.select_from(
             RECORDS.outerjoin(
                 EVENTS, (EVENTS.c.environment == RECORDS.c.environment) & (EVENTS.c.sequence == newest)
@@ -247,7 +243,8 @@ class SqlReader:
             )
             raise StoreCorrupt(message) from error
 
-    def _require_intact(self, row: Row[Any]) -> None:
+    def _require_intact(self, row: AnyRow) -> None:
+        """Raise StoreCorrupt unless this row, selected with `CHAIN` first, is as it was written."""
         link = _link(row)
         if link.hash != chain.link(link.previous, link.fields):
             message = (
@@ -268,11 +265,7 @@ def digest_of(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _link(row: Row[Any]) -> chain.Link:
-    values = row._mapping  # noqa: SLF001 - public: named so as not to collide with the names of columns
+def _link(row: AnyRow) -> chain.Link:
     return chain.Link(
-        sequence=row.sequence,
-        fields=tuple(values[name] for name in CHAINED),
-        previous=row.previous_hash,
-        hash=row.hash,
+        sequence=row.sequence, fields=row[: len(CHAINED)], previous=row.previous_hash, hash=row.hash
     )

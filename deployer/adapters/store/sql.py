@@ -19,10 +19,11 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from deployer.adapters.store import codec, schema
 from deployer.adapters.store.errors import Conflict, StoreCorrupt, StoreUnavailable
-from deployer.adapters.store.reader import SqlReader, digest_of
+from deployer.adapters.store.reader import CHAIN, SqlReader, digest_of
 from deployer.adapters.store.sqlite import Database
 from deployer.adapters.store.tables import CHAINED, EVENTS, OUTBOX, RECORDS, RELEASES, ROLLOUTS, VIEWS
 from deployer.core import chain, history
+from deployer.core.errors import IllegalEvent
 from deployer.core.events import Seen, Started
 from deployer.core.record import evolve
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from deployer.core.events import Event
     from deployer.core.history import Entry
     from deployer.core.record import Record
-    from deployer.core.types import ServeConfig
 
 _LOOKS_SECONDS = 10.0
 """How late `views` may be about the time of an environment's last look while nothing changes. All looks of
@@ -40,7 +40,7 @@ these seconds are written in one commit: 1,000 idle environments cost one write 
 
 # Built once: building a statement takes longer than running it (0.2 ms, measured).
 _NEWEST = (
-    select(EVENTS)
+    select(*CHAIN)
     .where(EVENTS.c.environment == bindparam("environment"))
     .order_by(EVENTS.c.sequence.desc())
     .limit(1)
@@ -68,9 +68,10 @@ _KEEP_VIEW = update(VIEWS).where(VIEWS.c.environment == bindparam("name"))
 class SqlStore(SqlReader):
     """The daemon's store. Thread-safe: writes queue up behind one another, reads never wait."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, looks_seconds: float = _LOOKS_SECONDS) -> None:
         """Take an open database with this version's schema; `open` makes one."""
         super().__init__(database)
+        self._looks_seconds = looks_seconds
         self._views_lock = threading.Lock()
         self._published: dict[str, str] = {}
         self._looks: dict[str, str] = {}
@@ -114,7 +115,8 @@ class SqlStore(SqlReader):
             ids = _append(connection, record, events, texts, previous)
             self._keep_rollouts(connection, events, ids)
             self._keep_record(connection, record, after, cached)
-            _announce(connection, record.environment, events[-1], ids[-1], messages)
+            for message in messages:
+                _announce(connection, record, events[-1], ids[-1], message)
         return after
 
     def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
@@ -127,14 +129,14 @@ class SqlStore(SqlReader):
         with self._views_lock:
             self._looks[environment] = when
             changed = self._published.get(environment) != data
-            if not changed and time.monotonic() - self._looks_written < _LOOKS_SECONDS:
+            if not changed and time.monotonic() - self._looks_written < self._looks_seconds:
                 return
             looks, self._looks = self._looks, {}
             self._looks_written = time.monotonic()
         with self._database.writing() as connection:
             if changed:
                 _keep_view(connection, environment, when, data)
-            _keep_looks(connection, looks)
+            connection.execute(_KEEP_VIEW, [{"name": name, "at": when} for name, when in looks.items()])
         self._published[environment] = data
 
     def mark_delivered(self, ids: Sequence[int]) -> None:
@@ -163,48 +165,47 @@ class SqlStore(SqlReader):
         return str(newest.hash)
 
     def _keep_record(self, connection: Connection, before: Record, after: Record, data: str) -> None:
+        row = {"sequence": after.sequence, "data": data}
         if before.sequence == 0:
-            row = {"environment": after.environment, "sequence": after.sequence, "data": data}
-            connection.execute(insert(RECORDS).values(**row))
+            connection.execute(_ADD_RECORD, {"environment": after.environment, **row})
             return
-        place = (RECORDS.c.environment == before.environment) & (RECORDS.c.sequence == before.sequence)
-        result = connection.execute(update(RECORDS).where(place).values(sequence=after.sequence, data=data))
-        if result.rowcount != 1:
-            message = (
-                f"{self._database.path}: the log of {before.environment} ends at event {before.sequence}, "
-                "but its record does not. They are written together, so one was changed. Restore a backup."
-            )
-            raise StoreCorrupt(message)
+        place = {"name": before.environment, "before": before.sequence}
+        if connection.execute(_KEEP_RECORD, {**place, **row}).rowcount != 1:
+            raise self._disagree(before.environment, before.sequence, None)
 
     def _keep_rollouts(self, connection: Connection, events: Sequence[Event], ids: Sequence[int]) -> None:
-        stored: Mapping[str, Entry] = self._entries(
-            connection, {name for event in events for name in history.touched(event)}
-        )
-        entries = reduce(history.advance, events, stored)
+        names = {name for event in events for name in history.touched(event)}
+        if not names:
+            return
+        rows = connection.execute(_ROLLOUTS, {"ids": sorted(names)})
+        stored = {row.id: self._decode(codec.ENTRY, row.data, f"rollout {row.id}") for row in rows}
         started = {
-            event.rollout: key for event, key in zip(events, ids, strict=True) if isinstance(event, Started)
+            event.rollout: number
+            for event, number in zip(events, ids, strict=True)
+            if isinstance(event, Started)
         }
-        for name, entry in entries.items():
+        for name, entry in self._advanced(stored, events).items():
             if name in started:
                 connection.execute(
-                    insert(ROLLOUTS).values(
-                        id=name,
-                        environment=entry.environment,
-                        number=int(name.rpartition("#")[2]),
-                        started_event=started[name],
+                    _ADD_ROLLOUT,
+                    {
+                        "id": name,
+                        "environment": entry.environment,
+                        "number": int(name.rpartition("#")[2]),
+                        "started_event": started[name],
                         **_values(entry),
-                    )
+                    },
                 )
             elif entry != stored[name]:
-                connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == name).values(**_values(entry)))
+                connection.execute(_KEEP_ROLLOUT, {"name": name, **_values(entry)})
 
-    def _entries(self, connection: Connection, names: set[str]) -> dict[str, Entry]:
-        if not names:
-            return {}
-        rows = connection.execute(
-            select(ROLLOUTS.c.id, ROLLOUTS.c.data).where(ROLLOUTS.c.id.in_(sorted(names)))
-        )
-        return {row.id: self._decode(codec.ENTRY, row.data, f"rollout {row.id}") for row in rows}
+    def _advanced(self, entries: Mapping[str, Entry], events: Sequence[Event]) -> Mapping[str, Entry]:
+        try:
+            return reduce(history.advance, events, entries)
+        except IllegalEvent as error:
+            # The events themselves are legal: `commit` folded them into the record before this.
+            message = f"{self._database.path}: {error}. Its row was removed. Restore a backup."
+            raise StoreCorrupt(message) from error
 
 
 def _path(location: str | Path) -> Path:
@@ -226,17 +227,13 @@ def _keep_configs(connection: Connection, events: Sequence[Event]) -> None:
     }
     if not configs:
         return
-    known = set(connection.scalars(select(RELEASES.c.digest).where(RELEASES.c.digest.in_(sorted(configs)))))
-    for digest, config in configs.items():
-        if digest not in known:
-            _require_digest(config)
-            connection.execute(insert(RELEASES).values(digest=digest, config=config.text))
-
-
-def _require_digest(config: ServeConfig) -> None:
-    if digest_of(config.text) != config.digest:
-        message = f"a config is not what its digest {config.digest} says; it would be refused when it is read"
-        raise ValueError(message)
+    known = set(connection.scalars(_KNOWN_CONFIGS, {"digests": sorted(configs)}))
+    for digest in configs.keys() - known:
+        text = configs[digest].text
+        if digest_of(text) != digest:
+            message = f"a config is not what its digest {digest} says; it would be refused when it is read"
+            raise ValueError(message)
+        connection.execute(_ADD_CONFIG, {"digest": digest, "config": text})
 
 
 def _append(
@@ -245,7 +242,7 @@ def _append(
     """Write the events, each bound to the one before it; return their ids."""
     ids = []
     for number, (event, text) in enumerate(zip(events, texts, strict=True), start=1):
-        values: dict[str, Any] = {
+        row: dict[str, Any] = {
             "environment": record.environment,
             "sequence": record.sequence + number,
             "type": event.type,
@@ -254,32 +251,24 @@ def _append(
             "reason": event.reason,
             "rollout": getattr(event, "rollout", ""),
             "data": text,
+            "previous_hash": previous,
         }
-        current = chain.link(previous, [values[name] for name in CHAINED])
-        row = insert(EVENTS).values(**values, previous_hash=previous, hash=current).returning(EVENTS.c.id)
-        ids.append(connection.execute(row).scalar_one())
-        previous = current
+        row["hash"] = previous = chain.link(previous, [row[name] for name in CHAINED])
+        ids.append(connection.execute(_ADD_EVENT, row).scalar_one())
     return ids
 
 
-def _announce(
-    connection: Connection, environment: str, last: Event, last_id: int, messages: Sequence[str]
-) -> None:
-    if messages:
-        created_at = codec.stamp(last.at)
-        connection.execute(
-            insert(OUTBOX),
-            [
-                {
-                    "event_id": last_id,
-                    "created_at": created_at,
-                    "environment": environment,
-                    "message": message,
-                    "attempts": 0,
-                }
-                for message in messages
-            ],
-        )
+def _announce(connection: Connection, record: Record, last: Event, last_id: int, message: str) -> None:
+    connection.execute(
+        _ADD_MESSAGE,
+        {
+            "event_id": last_id,
+            "created_at": codec.stamp(last.at),
+            "environment": record.environment,
+            "message": message,
+            "attempts": 0,
+        },
+    )
 
 
 def _values(entry: Entry) -> dict[str, Any]:
@@ -293,12 +282,5 @@ def _values(entry: Entry) -> dict[str, Any]:
 
 
 def _keep_view(connection: Connection, environment: str, at: str, data: str) -> None:
-    place = VIEWS.c.environment == environment
-    result = connection.execute(update(VIEWS).where(place).values(at=at, data=data))
-    if result.rowcount == 0:
-        connection.execute(insert(VIEWS).values(environment=environment, at=at, data=data))
-
-
-def _keep_looks(connection: Connection, looks: dict[str, str]) -> None:
-    change = update(VIEWS).where(VIEWS.c.environment == bindparam("name")).values(at=bindparam("look"))
-    connection.execute(change, [{"name": name, "look": look} for name, look in looks.items()])
+    if connection.execute(_KEEP_VIEW, {"name": environment, "at": at, "data": data}).rowcount == 0:
+        connection.execute(_ADD_VIEW, {"environment": environment, "at": at, "data": data})

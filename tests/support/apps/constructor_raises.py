@@ -1,11 +1,8 @@
 """A Serve application that imports well and whose replica cannot start."""
 
-from __future__ import annotations
-
 from ray import serve
 
 
-@serve.deployment(num_replicas=1, ray_actor_options={"num_cpus": 0})
 class Broken:
     """Never starts."""
 
@@ -15,4 +12,4 @@ class Broken:
         raise FileNotFoundError(message)
 
 
-app = Broken.bind()
+app = serve.deployment(name="D", ray_actor_options={"num_cpus": 0})(Broken).bind()

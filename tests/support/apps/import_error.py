@@ -1,5 +1,5 @@
 """A Serve application that cannot be imported, as after a forgotten requirement."""
 
-import a_module_that_nobody_installed
+import a_module_that_nobody_installed  # type: ignore[import-not-found]  # that is its purpose
 
 app = a_module_that_nobody_installed.app

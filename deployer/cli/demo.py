@@ -1,0 +1,198 @@
+"""`deployer demo`: everything on this machine, so that a person can try it in a minute.
+
+Owns a folder of its own with a bare git repository made of the packaged environments, a clone to push from,
+the settings and the state; and a local Ray head. Must not touch anything else. Invariant: whatever it
+started is stopped on every way out, and nothing more; the folder is removed unless `--keep` says otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import click
+import requests
+import yaml
+
+from deployer import logs
+from deployer.cli.daemon import running, stop_on_signals
+from deployer.cli.local_ray import LocalRay, LocalRayError, free_port
+from deployer.cli.main import Failure
+from deployer.cli.narrate import Narrator
+from deployer.settings import Settings, load
+
+ENVIRONMENT = "staging"
+BRANCH = f"env/{ENVIRONMENT}"
+CONFIG = f"environments/{ENVIRONMENT}/serve_config.yaml"
+
+_GIT_SECONDS = 30
+"""Git works on a handful of small files here."""
+
+_SERVE_START_SECONDS = 120
+"""The PUT that starts Serve took 1.5-3.7 s, once 15.5 s on a loaded machine (measured, 2.60)."""
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep the demo's folder when it ends.")
+def command(keep: bool) -> None:  # noqa: FBT001 - click passes a flag as a boolean
+    """Try it all on this machine: a local Ray, a local git repository, and the daemon on them.
+
+    Needs git and the `local` extra (`pip install 'ray-serve-deployer[local]'`). Ctrl-C stops everything
+    that it started and nothing else.
+    """
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="deployer-demo-"))
+        if keep:
+            stack.callback(click.echo, f"Kept: {folder}")
+        else:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        log = stack.enter_context((folder / "demo.log").open("w"))
+        logs.configure(log, json=True, level="info")
+        try:
+            _run(stack, folder)
+        except LocalRayError as error:
+            raise Failure(str(error)) from error
+        finally:
+            click.echo("Stopping what the demo started ...")
+    click.echo("Stopped.")
+
+
+def _run(stack: ExitStack, folder: Path) -> None:
+    click.echo("Starting a local Ray head (about 10 s) ...")
+    ray = LocalRay(num_cpus=2)
+    stack.callback(ray.stop)
+    ray.start()
+    http = f"http://127.0.0.1:{_start_serve(ray.address)}"
+    click.echo(f"Ray is up: {ray.address} (dashboard), {http} (the applications, once they run)")
+
+    clone = _make_repository(folder)
+    settings = _make_settings(folder, ray.address)
+    click.echo(f"Git: {folder / 'configs.git'}, branch {BRANCH}, cloned into {clone}")
+    click.echo()
+
+    narrator = Narrator(on_settled=lambda: click.echo(_what_to_try(clone, folder / "deployer.yaml", http)))
+    controller = stack.enter_context(running(settings, listeners=[narrator]))
+    stop_on_signals(controller)
+    controller.run_until_stopped()
+    click.echo()
+
+
+def _start_serve(address: str) -> int:
+    """Start Serve with its proxy on a free loopback port, and return the port.
+
+    The environments' configs say nothing of ports, and a running Serve keeps the ones it started with
+    whatever a later PUT says (measured, 2.60), so an empty PUT decides them here.
+    """
+    port = free_port()
+    body = {
+        "applications": [],
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": "127.0.0.1", "port": port},
+        "grpc_options": {"port": free_port()},
+    }
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.put(f"{address}/api/serve/applications/", json=body, timeout=_SERVE_START_SECONDS)
+    if answer.status_code != requests.codes.ok:
+        message = f"The local Ray head refused to start Serve: {answer.status_code} {answer.text[:500]}"
+        raise Failure(message)
+    return port
+
+
+def _make_repository(folder: Path) -> Path:
+    """Make a bare repository out of the packaged environments, and a clone of it; return the clone."""
+    bare, clone = folder / "configs.git", folder / "configs"
+    _git(folder, "init", "--quiet", "--bare", "--initial-branch", BRANCH, str(bare))
+    _git(folder, "init", "--quiet", "--initial-branch", BRANCH, str(clone))
+    with as_file(_environments()) as environments:
+        shutil.copytree(environments / ENVIRONMENT, clone / "environments" / ENVIRONMENT)
+    for key, value in (("user.name", "Demo"), ("user.email", "demo@localhost"), ("commit.gpgsign", "false")):
+        _git(clone, "config", key, value)
+    _git(clone, "remote", "add", "origin", str(bare))
+    _git(clone, "add", "--all")
+    _git(clone, "commit", "--quiet", "-m", "open the fruit market")
+    _git(clone, "push", "--quiet", "--set-upstream", "origin", BRANCH)
+    return clone
+
+
+def _environments() -> Path:
+    """Where `environments/` is: beside the package in a checkout, inside it when installed from a wheel."""
+    package = Path(str(files("deployer")))
+    inside, beside = package / "environments", package.parent / "environments"
+    return inside if inside.is_dir() else beside
+
+
+def _make_settings(folder: Path, address: str) -> Settings:
+    path = folder / "deployer.yaml"
+    values = {
+        "state_dir": str(folder / "state"),
+        "repositories": {"configs": {"url": str(folder / "configs.git")}},
+        "environments": {
+            ENVIRONMENT: {
+                "repository": "configs",
+                "branch": BRANCH,
+                "path": f"environments/{ENVIRONMENT}",
+                "cluster": {"address": address},
+            }
+        },
+    }
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return load(path, {})
+
+
+def _git(cwd: Path, *args: str) -> None:
+    command = ["git", *args]
+    try:
+        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=_GIT_SECONDS)  # noqa: S603 - our own arguments
+    except FileNotFoundError as error:
+        message = "git is not installed, and the demo needs it: install the package `git`."
+        raise Failure(message) from error
+    except subprocess.CalledProcessError as error:
+        message = f"`{shlex.join(command)}` failed: {error.stderr.strip()}"
+        raise Failure(message) from error
+
+
+def _what_to_try(clone: Path, settings: Path, http: str) -> str:
+    program = _program()
+    commit = "git commit -qam"
+    return f"""
+The first rollout is over. Try these in another terminal:
+
+  cd {clone}
+
+  # ask the application
+  curl '{http}/fruit?name=mango&amount=2'
+
+  # a good change: reconfigured in place, no replica restarts
+  sed -i 's/price: 3/price: 5/' {CONFIG} && {commit} 'raise Mango price' && git push -q
+
+  # a broken change: rolled back by itself, and held
+  sed -i 's/price: 5/price: -1/' {CONFIG} && {commit} 'give mangoes away' && git push -q
+
+  # the fix
+  sed -i 's/price: -1/price: 4/' {CONFIG} && {commit} 'a fair price' && git push -q
+
+  # what runs, and what happened
+  {program} status -c {settings}
+  {program} history -c {settings}
+
+Ctrl-C here stops everything that the demo started.
+"""
+
+
+def _program() -> str:
+    """Return what to type for `deployer` in another terminal and another folder."""
+    name = Path(sys.argv[0]).resolve()
+    on_path = shutil.which("deployer")
+    if on_path is not None and Path(on_path).resolve() == name:
+        return "deployer"
+    return str(name) if name.name == "deployer" and os.access(name, os.X_OK) else f"{sys.executable} -m deployer"
+
+

@@ -1,0 +1,16 @@
+"""The daemon's settings (`deployer.yaml`), validated once at start: all of them, or every error at once."""
+
+from deployer.settings._find import candidates, default_state_dir
+from deployer.settings._load import load
+from deployer.settings._models import Cluster, Environment, Log, Repository, Settings
+
+__all__ = [
+    "Cluster",
+    "Environment",
+    "Log",
+    "Repository",
+    "Settings",
+    "candidates",
+    "default_state_dir",
+    "load",
+]

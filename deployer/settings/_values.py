@@ -1,0 +1,252 @@
+"""What single values of the settings may be, and their normal form.
+
+Owns the rules for names, URLs, branches, folders, durations and secret files. Must not know the models or
+where a value stands in a file. Invariant: each function returns the one normal form or raises ValueError
+with a sentence, and no sentence repeats a value that can hold a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from deployer.core import durations
+from deployer.core.redact import quote
+from deployer.core.yaml import kind
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+MIN_POLL_SECONDS = 1.0
+"""Every poll is a git process of some 20 ms CPU and a request to a forge that counts them. A push to a local
+repository is seen by the file watch, which does not wait for the poll."""
+
+MAX_WORKERS = 1000
+"""Each is a thread and may hold a connection; more than environments are never started."""
+
+_NAME = re.compile("[a-z0-9][a-z0-9-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SCP_LIKE = re.compile(r"(?!-)(?:[^/:@\s]+@(?!-)[^/:@\s]+:(?!:)\S+|[^/:@\s]+:(?!:)[^@\s]+)")
+"""ssh's short form, with or without a user. Two colons would be a remote helper of git (`ext::`), which runs
+commands; a leading dash would be an option of ssh; and `user:password@host` would be a password."""
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+:[0-9]+")
+_BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]|^@$")
+"""What `git check-ref-format --branch` refuses, so that no name is a pattern or an option."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What paths in the settings are relative to: the file's folder, and `~`.
+
+    `credentials` is where systemd puts what `LoadCredential=` names, for the service alone to read.
+    `check_files` False takes the files that are named on trust.
+    """
+
+    folder: Path
+    home: Path | None
+    credentials: Path | None
+    check_files: bool
+
+
+def wrong_kind(value: object, wanted: str) -> str:
+    """The sentence for a value that is not `wanted`, with the remedy where there is one."""
+    if value is None:
+        return f"must be {wanted}, and nothing stands here: give a value, or remove the line"
+    quoting = ": put it in quotes" if wanted == "text" and isinstance(value, bool | int | float) else ""
+    return f"must be {wanted}, not {kind(value)}{quoting}"
+
+
+def name(text: str) -> str:
+    """A name of a repository or an environment."""
+    if not _NAME.fullmatch(text):
+        _refuse(f"{quote(text)} is no name: use a-z, 0-9 and -, beginning with a letter or a digit")
+    return text
+
+
+def word(text: str, _base: Base) -> str:
+    """A name on a server: not empty, in one line."""
+    if not text or _CONTROL.search(text):
+        _refuse("must be a name in one line")
+    return text
+
+
+def seconds(text: str, _base: Base) -> float:
+    """A poll interval, in seconds."""
+    try:
+        interval = durations.parse(text)
+    except ValueError as error:
+        message = f"cannot be read: {error}"
+        raise ValueError(message) from None
+    if interval < MIN_POLL_SECONDS:
+        _refuse(f"must be at least {durations.render(MIN_POLL_SECONDS)}")
+    return interval
+
+
+def workers(value: object) -> int:
+    """A number of workers. Text comes from an environment variable."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_WORKERS:
+        _refuse(f"must be a whole number from 1 to {MAX_WORKERS}")
+    return value
+
+
+def branch(text: str, _base: Base) -> str:
+    """A branch, without `refs/heads/`."""
+    short = text.removeprefix("refs/heads/")
+    if short.startswith("refs/") or short == "HEAD":
+        _refuse(f"must be a branch, such as env/staging, and {quote(text)} is none")
+    if not short or _BAD_IN_BRANCH.search(short):
+        _refuse(f"must be a branch, and git allows no such name: {quote(text)}")
+    return short
+
+
+def folder(text: str, _base: Base) -> str:
+    """A folder inside a repository; `.` is its root."""
+    path = PurePosixPath(text)
+    if not text or path.is_absolute() or ".." in path.parts or _CONTROL.search(text):
+        _refuse("must be a folder inside the repository, such as environments/staging: no leading / and no ..")
+    return str(path)
+
+
+def directory(text: str, base: Base) -> Path:
+    """A directory of this machine, which need not be there yet."""
+    return _path(text, base)
+
+
+def repository_url(text: str, base: Base) -> str:
+    """A repository, as git takes it; a local one as an absolute path or a file:// URL."""
+    if text.startswith(("/", "./", "../", "~/")):
+        return str(_path(text, base))
+    if "://" in text:
+        return _remote_url(text)
+    if not _SCP_LIKE.fullmatch(text):
+        _refuse(
+            "must be https://..., ssh://..., http://..., file://..., git@host:path,"
+            " or a path that begins with / or ./"
+        )
+    return text
+
+
+def cluster_address(text: str, _base: Base) -> str:
+    """The URL of a Ray dashboard, so that two spellings of one address are equal."""
+    if _HOST_AND_PORT.fullmatch(text):
+        _refuse(f"must be a URL: write http://{text}")
+    url = _split(text)
+    if url.scheme not in {"http", "https"}:
+        _refuse("must be the http:// or https:// address of the Ray dashboard, such as http://ray-head:8265")
+    if "@" in url.netloc:
+        _refuse("holds a user name or a password: put Ray's token into a file, and name that as token_file")
+    if url.query or url.fragment:
+        _refuse("must end with its path: remove what follows ? or #")
+    host = _host(url)
+    host = f"[{host}]" if ":" in host else host
+    default_port = {"http": 80, "https": 443}[url.scheme]
+    port = f":{url.port}" if url.port not in {None, default_port} else ""
+    return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
+
+
+def secret_file(text: str, base: Base) -> Path:
+    """A file that holds a secret, and that nobody but its owner can read."""
+    path = _file(text, base)
+    if not base.check_files or (base.credentials and path.is_relative_to(base.credentials)):
+        return path
+    status = path.stat()
+    if stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+        shown = shlex.quote(str(path))
+        mine = status.st_uid == os.geteuid()
+        remedy = f"chmod 600 {shown}" if mine else f"chown {os.geteuid()} {shown} && chmod 600 {shown}"
+        _refuse(f"can be read or changed by others than its owner; type: {remedy}")
+    return path
+
+
+def public_file(text: str, base: Base) -> Path:
+    """A file that is no secret: a certificate."""
+    return _file(text, base)
+
+
+def is_bare_word(text: str) -> bool:
+    """Whether this may be a secret, put where its file's name belongs: then nothing shows it."""
+    return "/" not in text and "." not in text
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+def _path(text: str, base: Base) -> Path:
+    if not text or _CONTROL.search(text):
+        _refuse("must be a path in one line")
+    if text.startswith("~"):
+        if not text.startswith("~/") or base.home is None:
+            _refuse("begins with ~, and whose home that is is not known: write the whole path")
+        return base.home / text[2:]
+    return base.folder / text
+
+
+def _file(text: str, base: Base) -> Path:
+    path = _path(text, base)
+    if not base.check_files:
+        return path
+    shown = "the file that it names" if is_bare_word(text) else str(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            _refuse(f"must name a file, and {shown} is something else")
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+    except FileNotFoundError:
+        _refuse(f"must name a file, and {shown} does not exist")
+    except OSError as error:
+        _refuse(f"names a file, and {shown} cannot be read: {error.strerror}")
+    if is_empty:
+        _refuse(f"names a file, and {shown} is empty")
+    return path
+
+
+def _remote_url(text: str) -> str:
+    url = _split(text)
+    match url.scheme:
+        case "http" | "https":
+            if "@" in url.netloc:
+                _refuse("holds a user name or a token: use username, and a file that token_file names")
+            if url.query or url.fragment:
+                _refuse("must end with its path: remove what follows ? or #")
+            _host(url)
+        case "ssh":
+            if url.password is not None:
+                _refuse("holds a password: use a key of ssh's own configuration")
+            if (url.username or "").startswith("-"):
+                _refuse("has a user name that ssh would take for an option")
+            _host(url)
+        case "file":
+            if url.netloc or not url.path.startswith("/"):
+                _refuse("must be file:// and an absolute path, as in file:///srv/git/configs.git")
+        case _:
+            _refuse("must begin with https://, ssh://, http:// or file://: git's other protocols are not used")
+    return text
+
+
+def _split(text: str) -> SplitResult:
+    if _CONTROL.search(text) or " " in text:
+        _refuse("must be a URL, and URLs hold no spaces or control characters")
+    try:
+        url = urlsplit(text)
+        _ = url.port  # parsed when it is asked for
+    except ValueError:
+        # Its own message repeats the text.
+        message = "must be a URL, and this one cannot be read: check its host and port"
+        raise ValueError(message) from None
+    return url
+
+
+def _host(url: SplitResult) -> str:
+    host = url.hostname
+    if not host or host.startswith("-"):
+        _refuse("must be a URL, and there is no host in it")
+    return host

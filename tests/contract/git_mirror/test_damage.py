@@ -1,0 +1,165 @@
+"""x"""
+# --- a damaged mirror ------------------------------------------------------------------------------------
+
+
+def flip_objects(mirror: Path) -> None:
+    for path in mirror.glob("objects/??/*"):
+        path.chmod(0o600)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(data)
+
+
+def empty_objects(mirror: Path) -> None:
+    for path in mirror.glob("objects/??/*"):
+        path.chmod(0o600)
+        path.write_bytes(b"")
+
+
+def swap_objects(mirror: Path) -> None:
+    """Every object becomes another one, each of them intact."""
+    paths = sorted(mirror.glob("objects/??/*"))
+    contents = [path.read_bytes() for path in paths]
+    for path, data in zip(paths, [*contents[1:], contents[0]], strict=True):
+        path.chmod(0o600)
+        path.write_bytes(data)
+
+
+def remove_objects(mirror: Path) -> None:
+    for path in mirror.glob("objects/??/*"):
+        path.unlink()
+
+
+def scribble(name: str, data: bytes) -> Callable[[Path], None]:
+    def damage(mirror: Path) -> None:
+        path = mirror / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    return damage
+
+
+def remove_mirror(mirror: Path) -> None:
+    mirror.rename(mirror.with_name("elsewhere"))
+
+
+def replace_by_file(mirror: Path) -> None:
+    remove_mirror(mirror)
+    mirror.write_text("x")
+
+
+DAMAGES = [
+    flip_objects,
+    empty_objects,
+    swap_objects,
+    remove_objects,
+    remove_mirror,
+    pytest.param(scribble("HEAD", b"\xff\0"), id="HEAD"),
+    pytest.param(scribble("config", b"\0\xff[core"), id="config"),
+    pytest.param(
+        scribble("config", b"[core]\nbare = maybe\n[extensions]\nobjectFormat = x\n"), id="config-meaning"
+    ),
+    pytest.param(scribble("packed-refs", b"\0 x\n"), id="packed-refs"),
+    pytest.param(scribble("shallow", b"x\n"), id="shallow"),
+    pytest.param(scribble("refs/deployer/heads/main", b""), id="ref-empty"),
+    pytest.param(scribble("refs/deployer/heads/main", b"1" * 40 + b"\n"), id="ref-to-nowhere"),
+    pytest.param(scribble("deployer-url", b"\xff"), id="mark"),
+    pytest.param(scribble("objects/pack/pack-1.idx", b"x"), id="pack-index"),
+    pytest.param(scribble("refs/deployer/heads/main.lock", b""), id="lock-branch"),
+    pytest.param(scribble("packed-refs.lock", b""), id="lock-packed-refs"),
+    pytest.param(scribble("shallow.lock", b""), id="lock-shallow"),
+    pytest.param(scribble("config.lock", b""), id="lock-config"),
+    pytest.param(scribble("HEAD.lock", b""), id="lock-HEAD"),
+]
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_mirror_repairs_itself(
+    local: World, damage: Callable[[Path], None], restarted: bool
+) -> None:
+    """Whatever is wrong on disk, the next look gives the right content: the mirror is a cache."""
+    local.origin.commit({CONFIG: "old", "other": "1"})
+    mirror = local.mirror()
+    bring(mirror)
+    mirror.release()
+    damage(local.folder / "mirror.git")
+    new = local.origin.commit({CONFIG: "new"})
+    if restarted:
+        mirror = local.mirror()
+
+    assert bring(mirror) == {MAIN: new}
+    assert text(mirror, new) == "new"
+
+    mirror.release()
+    again = local.mirror()
+    assert again.known_heads() == {MAIN: new}
+    assert text(again, new) == "new"
+    assert not list(local.folder.glob("mirror.git.*"))
+
+
+@pytest.mark.parametrize("damage", [flip_objects, empty_objects, swap_objects, remove_objects])
+def test_damage_found_while_reading_is_repaired(local: World, damage: Callable[[Path], None]) -> None:
+    """Nothing moved, so nothing is fetched; the damage shows when the file is read."""
+    commit = local.origin.commit({CONFIG: "1"})
+    mirror = local.mirror()
+    bring(mirror)
+    mirror.release()
+    damage(local.folder / "mirror.git")
+
+    assert text(mirror, commit) == "1"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_mirror_of_a_remote_that_is_down_is_only_unavailable(
+    local: World, damage: Callable[[Path], None]
+) -> None:
+    """With neither mirror nor remote there is nothing to read; that is one error of one kind."""
+    commit = local.origin.commit({CONFIG: "1"})
+    first = local.mirror()
+    bring(first)
+    first.release()
+    damage(local.folder / "mirror.git")
+    local.origin.path.rename(local.folder / "moved-away.git")
+    mirror = local.mirror()
+
+    with pytest.raises(GitUnavailable):
+        mirror.heads([MAIN])
+    if mirror.known_heads():
+        try:
+            assert text(mirror, commit) == "1"
+        except GitUnavailable as error:
+            assert "there is no git repository" in error.why  # noqa: PT017 - both outcomes are right
+
+
+def test_a_crowded_mirror_is_packed_and_still_read(local: World) -> None:
+    """Thousands of small fetches do not fill the disk with small files."""
+    commit = local.origin.commit({CONFIG: "1"})
+    mirror = local.mirror()
+    bring(mirror)
+    crowd = local.folder / "mirror.git" / "objects" / "17"
+    git_dir = f"--git-dir={local.folder / 'mirror.git'}"
+    number = 0
+    while not crowd.is_dir() or len(list(crowd.iterdir())) <= 27:
+        data = b"".join(b"blob\ndata %d\n%d\n" % (len(str(n)), n) for n in range(number, number + 2000))
+        run_git(git_dir, "-c", "fastimport.unpackLimit=100000", "fast-import", "--quiet", data=data)
+        number += 2000
+
+    mirror.tidy()
+
+    assert not list((local.folder / "mirror.git").glob("objects/??/*"))
+    assert text(mirror, commit) == "1"
+
+
+def test_a_mirror_that_is_not_crowded_is_left_alone(local: World, git_calls: Callable[[], list[str]]) -> None:
+    """Tidying costs seconds, so it does not happen without need."""
+    local.origin.commit({CONFIG: "1"})
+    mirror = local.mirror()
+    bring(mirror)
+    git_calls()
+
+    mirror.tidy()
+
+    assert git_calls() == []
+
+

@@ -1,0 +1,164 @@
+"""x"""
+# --- trouble ---------------------------------------------------------------------------------------------
+
+
+def test_a_remote_that_is_down_is_said_and_a_remote_that_is_back_is_read(tmp_path: Path) -> None:
+    """Down: one sentence with the repository and the next step. Back: the same mirror goes on."""
+    origin = BareRepo(tmp_path / "origin.git")
+    origin.commit({CONFIG: "1"})
+    with serving(tmp_path) as server:
+        port, url = server.port, server.url("origin.git")
+        mirror = new_mirror(url)
+        bring(mirror)
+
+    with pytest.raises(GitUnavailable) as down:
+        mirror.heads([MAIN])
+
+    assert (
+        str(down.value)
+        == f"cannot read {url}: nothing listens there: check that the server runs, and the port in the URL"
+    )
+    commit = origin.commit({CONFIG: "2"})
+    with serving(tmp_path, port=port):
+        assert bring(mirror) == {MAIN: commit}
+    assert text(mirror, commit) == "2"
+
+
+def test_a_remote_that_accepts_and_never_answers_ends_at_the_time_limit(tmp_path: Path) -> None:
+    """A hanging server costs the limit and no more, and leaves no process behind."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/origin.git"
+        mirror = new_mirror(url, look_timeout_seconds=1.0)
+        mirror.known_heads()
+        before = time.monotonic()
+
+        with pytest.raises(GitUnavailable, match=r"no answer within 1 s: check the server and the network"):
+            mirror.heads([MAIN])
+
+        assert 0.9 < time.monotonic() - before < 4.0
+    mirror.release()
+    assert children() == []
+
+
+def test_a_fetch_that_hangs_is_ended_and_the_mirror_goes_on(tmp_path: Path) -> None:
+    """A server that dies after it has named its branches: the next fetch works, whatever was left behind."""
+    origin = BareRepo(tmp_path / "origin.git")
+    commit = origin.commit({CONFIG: "1"})
+    with serving(tmp_path) as server:
+        mirror = new_mirror(server.url("origin.git"), fetch_timeout_seconds=0.5)
+        heads = mirror.heads([MAIN])
+        server.hold.set()
+        with pytest.raises(GitUnavailable, match=r"no answer within 0\.5 s"):
+            mirror.fetch(heads)
+        server.hold.clear()
+
+        eventually(lambda: mirror.fetch(heads) == {MAIN: commit}, within=5.0)
+    mirror.release()
+    assert children() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "cause"),
+    [
+        pytest.param(
+            {"token_file": "bad"}, 200, "the server refused the credentials: check token_file", id="bad-token"
+        ),
+        pytest.param({}, 200, "the server asks for credentials: set token_file", id="no-token"),
+        pytest.param({"token_file": "gone"}, 200, "No such file or directory", id="no-token-file"),
+        pytest.param(
+            {"token_file": "good"}, 403, "may not read this repository: ask for read access", id="forbidden"
+        ),
+        pytest.param(
+            {"token_file": "good"},
+            404,
+            "there is no such repository, or the credentials may not",
+            id="not-found",
+        ),
+        pytest.param({"token_file": "good"}, 503, "git says: fatal: unable to access", id="server-error"),
+        pytest.param(
+            {"token_file": "good"}, 302, "the server redirects elsewhere: write the final URL", id="redirect"
+        ),
+    ],
+)
+def test_what_a_server_refuses_is_one_sentence_with_the_next_step(
+    tmp_path: Path, options: dict[str, str], status: int, cause: str
+) -> None:
+    """Each refusal says which repository, why, and what to do; no token is in it."""
+    BareRepo(tmp_path / "origin.git")
+    (tmp_path / "good").write_text(TOKEN)
+    (tmp_path / "bad").write_text("wrong-token")
+    with serving(tmp_path, token=TOKEN) as server, serving(tmp_path) as other:
+        server.status, server.location = status, other.url("")[:-1] if status == 302 else ""
+        url = server.url("origin.git")
+        files = {name: tmp_path / file for name, file in options.items()}
+        mirror = new_mirror(url, token_file=files.get("token_file"))
+
+        with pytest.raises(GitUnavailable) as caught:
+            mirror.heads([MAIN])
+
+        why = str(caught.value)
+        assert why.startswith(f"cannot read {url}: ")
+        assert cause in why
+        assert "\n" not in why
+        assert TOKEN not in why
+        assert "wrong-token" not in why
+        assert other.requests == 0
+
+
+def test_a_repository_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """A typing error in a path is told apart from a network."""
+    mirror = new_mirror(f"{tmp_path}/nowhere")
+
+    with pytest.raises(GitUnavailable, match=r"nowhere: there is no git repository: check the URL"):
+        mirror.heads([MAIN])
+
+
+def test_a_state_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """The disk's own word is in the message."""
+    origin = BareRepo(tmp_path / "origin.git")
+    (tmp_path / "file").write_text("")
+    mirror = Mirror(tmp_path / "file" / "mirror.git", origin.url)
+
+    with pytest.raises(GitUnavailable, match=r"Not a directory: check the disk of the state directory"):
+        mirror.heads([MAIN])
+
+
+def test_git_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without git gives a sentence, not a traceback."""
+    origin = BareRepo(tmp_path / "origin.git")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(GitUnavailable, match=r"git command is not installed, or not in PATH: install git"):
+        new_mirror(origin.url).heads([MAIN])
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://ada:hunter22@git.example.com/x.git", "holds a password"),
+        ("ssh://ada:hunter22@git.example.com/x.git", "holds a password"),
+        ("https://hunter22@git.example.com/x.git", "holds a user name or a token"),
+        ("ext::sh -c hunter22", "starts with https://"),
+        ("git://git.example.com/hunter22", "starts with https://"),
+        ("hunter22/relative", "starts with https://"),
+        ("-uhunter22", "starts with https://"),
+    ],
+)
+def test_a_url_that_leaks_or_runs_something_is_refused(tmp_path: Path, url: str, why: str) -> None:
+    """Refused before anything runs, and the message does not repeat it."""
+    with pytest.raises(ValueError, match=why) as caught:
+        new_mirror(url)
+
+    assert "hunter22" not in str(caught.value)
+
+
+def test_local_repositories_are_known_by_their_url(tmp_path: Path) -> None:
+    """What can be watched: a bare repository, one with a work tree, and nothing that is elsewhere."""
+    (tmp_path / "work tree" / ".git").mkdir(parents=True)
+
+    assert local_git_dir(f"{tmp_path}/bare.git") == tmp_path / "bare.git"
+    assert local_git_dir((tmp_path / "work tree").as_uri()) == tmp_path / "work tree" / ".git"
+    assert local_git_dir("https://git.example.com/x.git") is None
+    assert local_git_dir("git@git.example.com:x.git") is None
+
+

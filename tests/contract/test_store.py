@@ -1,0 +1,462 @@
+"""The store's contract. Every database that the store learns to use runs this suite: append its backend.
+
+The first part is the engine's port, which the fake of the state machine keeps as well.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from sqlalchemy import select
+
+from deployer.adapters.store import Conflict, SqlStore, StoreUnavailable
+from deployer.adapters.store.sqlite import Database
+from deployer.adapters.store.tables import METADATA
+from deployer.core.errors import IllegalEvent
+from deployer.core.events import Applied, Good, Seen
+from deployer.core.record import Record, Result, fold
+from deployer.core.types import Release, ServeConfig
+from deployer.engine.ports import Store
+from tests.contract.histories import good, overtaken, play, started, story
+from tests.support.build import at, release, revision
+from tests.support.memory_store import MemoryStore
+
+Opener = Callable[[], Store]
+
+
+class Backend(Protocol):
+    """One kind of database, empty at first."""
+
+    def open(self) -> SqlStore:
+        """Open the store: what an earlier one wrote is there."""
+
+    def eager(self) -> SqlStore:
+        """Open it so that the time of every look is written at once."""
+
+
+class Sqlite:
+    """A database file."""
+
+    def __init__(self, folder: Path) -> None:
+        """Choose where it will be."""
+        self.path = folder / "state" / "deployer.db"
+
+    def open(self) -> SqlStore:
+        """Open as the daemon does."""
+        return SqlStore.open(self.path)
+
+    def eager(self) -> SqlStore:
+        """Open with no delay for looks."""
+        self.open().close()
+        return SqlStore(Database(self.path), looks_seconds=0.0)
+
+
+BACKENDS = [pytest.param(Sqlite, id="sqlite")]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """Each database in turn."""
+    made: Backend = request.param(tmp_path)
+    return made
+
+
+@pytest.fixture
+def store(backend: Backend) -> Iterator[SqlStore]:
+    """An open store of each database."""
+    with closing(backend.open()) as opened:
+        yield opened
+
+
+@contextmanager
+def _each_time_anew(folder: Path) -> Iterator[Opener]:
+    """Opens the same database again for every call, so that nothing can be kept in memory."""
+    opened: list[SqlStore] = []
+
+    def reopen() -> SqlStore:
+        for one in opened:
+            one.close()
+        opened.append(Sqlite(folder).open())
+        return opened[-1]
+
+    try:
+        yield reopen
+    finally:
+        for one in opened:
+            one.close()
+
+
+@contextmanager
+def _the_fake(_folder: Path) -> Iterator[Opener]:
+    fake = MemoryStore()
+    yield lambda: fake
+
+
+@pytest.fixture(params=[pytest.param(_each_time_anew, id="sqlite"), pytest.param(_the_fake, id="memory")])
+def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """The engine's port on each database and on the fake: call it to begin anew on what was written."""
+    with request.param(tmp_path) as opener:
+        yield opener
+
+
+# --- the engine's port -------------------------------------------------------------------------------------
+
+
+def test_an_unknown_environment_has_an_empty_record(port: Opener) -> None:
+    """Nothing has to be set up for a new environment."""
+    assert port().load("staging") == Record(environment="staging")
+
+
+def test_what_was_committed_is_loaded(port: Opener) -> None:
+    """The record that `commit` returns is the one that a process started later loads."""
+    record = story(port(), Record(environment="staging"))
+
+    assert port().load("staging") == record
+    assert record.good == release("one")
+    assert [hold.digest for hold in record.held] == [release("two").digest]
+
+
+def test_every_step_can_be_the_last(port: Opener) -> None:
+    """Killed after any commit, the next process goes on from exactly there."""
+    record = Record(environment="staging")
+    for batch in good(record, release("one")):
+        record = port().commit(record, batch)
+
+        assert port().load("staging") == record
+
+
+def test_a_history_that_is_not_legal_is_refused_whole(port: Opener) -> None:
+    """An illegal event in the middle of a batch leaves nothing of the batch behind."""
+    record = story(port(), Record(environment="staging"))
+    batch = [
+        Seen(at=at(90), release=release("three")),
+        Good(at=at(90), rollout="staging#3"),
+        started(record, release("three")),
+    ]
+
+    with pytest.raises(IllegalEvent):
+        port().commit(record, batch, ["never sent"])
+
+    assert port().load("staging") == record
+
+
+def test_a_stale_record_is_refused_whole(port: Opener) -> None:
+    """Who loaded before somebody else wrote is told so, and nothing is written."""
+    stale = play(port(), Record(environment="staging"), good(Record(environment="staging"), release("one")))
+    newer = port().commit(stale, overtaken(stale, "two"))
+
+    with pytest.raises(Conflict):
+        port().commit(stale, overtaken(stale, "three"), ["never sent"])
+
+    assert port().load("staging") == newer
+
+
+def test_a_record_from_nowhere_is_refused(port: Opener) -> None:
+    """A record of more events than are stored (another store's) is no base for more."""
+    with pytest.raises(Conflict):
+        port().commit(Record(environment="staging", sequence=3), [Seen(at=at(0), release=release("one"))])
+
+    assert port().load("staging") == Record(environment="staging")
+
+
+def test_environments_do_not_mix(port: Opener) -> None:
+    """Each has its own history and its own numbers."""
+    staging = story(port(), Record(environment="staging"))
+    production = play(
+        port(), Record(environment="production"), good(Record(environment="production"), release("one"))
+    )
+
+    assert port().load("staging") == staging
+    assert port().load("production") == production
+
+
+# --- events, records, releases -----------------------------------------------------------------------------
+
+
+def test_the_record_is_the_fold_of_the_events(store: SqlStore) -> None:
+    """Events as stored, folded anew, give the record that is cached beside them."""
+    record = story(store, store.load("staging"))
+    stored = store.events("staging")
+
+    assert fold("staging", [one.event for one in stored]) == record == store.load("staging")
+    assert [one.sequence for one in stored] == list(range(1, record.sequence + 1))
+    assert store.verify("staging") is None
+
+
+def test_a_batch_continues_the_chain(store: SqlStore) -> None:
+    """Each event is bound to the one before it, over the borders of commits and only inside its environment."""
+    story(store, store.load("staging"))
+    story(store, store.load("production"))
+
+    for environment in ("staging", "production"):
+        stored = store.events(environment)
+
+        assert [one.previous_hash for one in stored[1:]] == [one.hash for one in stored[:-1]]
+        assert store.verify(environment) is None
+    assert store.environments() == ["production", "staging"]
+
+
+def test_events_are_listed_in_pages(store: SqlStore) -> None:
+    """Page after page gives every event of all environments once, in the order in which they were written."""
+    story(store, store.load("staging"))
+    story(store, store.load("production"))
+    everything = store.events()
+    pages, last = [], 0
+    while page := store.events(after_id=last, limit=4):
+        pages += page
+        last = page[-1].id
+
+    assert pages == everything
+    assert [one.id for one in everything] == sorted(one.id for one in everything)
+
+
+def test_an_empty_commit_is_refused(store: SqlStore) -> None:
+    """It would be a message without a fact, or a pass that never ends."""
+    with pytest.raises(ValueError, match="staging needs at least one event"):
+        store.commit(store.load("staging"), [], ["hello"])
+
+    assert store.undelivered(10) == []
+
+
+def test_the_content_of_a_release_is_kept_by_digest(store: SqlStore, backend: Backend) -> None:
+    """It comes back exactly, in another process too, however many events and environments name it."""
+    what = release("one")
+    for environment in ("staging", "production"):
+        play(store, store.load(environment), good(store.load(environment), what))
+    store.close()
+    with closing(backend.open()) as later:
+        assert later.config(what.digest) == what.config
+        assert later.load("staging").good == later.load("production").good == what
+
+
+def test_a_config_under_a_wrong_digest_is_refused(store: SqlStore) -> None:
+    """It could never be read again, so it is not written: the caller has a bug."""
+    wrong = Release(revision=revision("one"), config=ServeConfig(text="{}", digest=release("one").digest))
+
+    with pytest.raises(ValueError, match="is not what its digest"):
+        store.commit(store.load("staging"), [Seen(at=at(0), release=wrong)])
+
+    assert store.load("staging") == Record(environment="staging")
+
+
+def test_a_time_without_a_zone_is_refused(store: SqlStore) -> None:
+    """It would mean another moment on another machine."""
+    naive = at(0).replace(tzinfo=None)
+
+    with pytest.raises(ValueError, match="no time zone"):
+        store.commit(store.load("staging"), [Seen(at=naive, release=release("one"))])
+
+    assert store.events() == []
+
+
+def test_secrets_are_in_one_table_only(store: SqlStore) -> None:
+    """A value of `env_vars` is kept with the release's content and nowhere else."""
+    canary = "canary-5up3r-s3cr3t"
+    what = release("one", {"name": "fruit", "runtime_env": {"env_vars": {"TOKEN": canary}}})
+    record = play(store, store.load("staging"), good(store.load("staging"), what))
+    store.publish("staging", {"live": record.good is not None}, at(0))
+    with store._database.reading() as connection:
+        tables = {
+            table.name: str(connection.execute(select(table)).all()) for table in METADATA.sorted_tables
+        }
+
+    assert all(text != "[]" for text in tables.values())
+    assert [name for name, text in tables.items() if canary in text] == ["releases"]
+    assert canary not in f"{record!r}"
+
+
+# --- history -----------------------------------------------------------------------------------------------
+
+
+def test_history_lists_rollouts_newest_first(store: SqlStore) -> None:
+    """A failed deploy and the rollback after it are two rollouts, the first pointing at the second."""
+    story(store, store.load("staging"))
+    back, failed, first = store.history("staging")
+
+    assert [back.id, failed.id, first.id] == ["staging#3", "staging#2", "staging#1"]
+    assert [back.result, failed.result, first.result] == [Result.GOOD, Result.FAILED, Result.GOOD]
+    assert (failed.followed_by, first.followed_by) == ("staging#3", None)
+    assert first.applied_at is not None
+    assert first.took_seconds == 0.0
+
+
+def test_a_rollout_in_progress_is_in_the_history(store: SqlStore) -> None:
+    """From its `Started` on, which is before anything is sent."""
+    record = store.load("staging")
+    record = store.commit(record, [Seen(at=at(0), release=release("one"))])
+    assert store.history() == []
+
+    record = store.commit(record, [started(record, release("one"))])
+    assert [entry.result for entry in store.history()] == [Result.IN_PROGRESS]
+
+    store.commit(record, [Applied(at=at(7), rollout="staging#1")])
+    assert [entry.applied_at for entry in store.history()] == [at(7)]
+
+
+def test_history_is_listed_in_pages(store: SqlStore) -> None:
+    """Page after page gives every rollout once, by the order of starting, whatever the clock said."""
+    for _ in range(3):
+        for environment in ("staging", "production"):
+            record = store.load(environment)
+            store.commit(record, overtaken(record, f"{environment}{record.sequence}"))
+    everything = store.history(limit=100)
+    pages, last = [], None
+    while page := store.history(limit=2, before=last):
+        pages += page
+        last = page[-1].id
+
+    assert [entry.id for entry in everything] == [
+        f"{environment}#{number}" for number in (3, 2, 1) for environment in ("production", "staging")
+    ]
+    assert pages == everything
+    assert [entry.id for entry in store.history("staging", limit=2)] == ["staging#3", "staging#2"]
+    assert [entry.id for entry in store.history("staging", before="staging#2")] == ["staging#1"]
+    assert store.history(before="nobody#1") == []
+
+
+# --- outbox ------------------------------------------------------------------------------------------------
+
+
+def test_messages_stay_until_they_are_delivered(store: SqlStore, backend: Backend) -> None:
+    """At least once: what was not marked is there again after a restart, oldest first, under the same id."""
+    record = store.load("staging")
+    store.commit(record, overtaken(record, "one"), ["first", "second"])
+    before = store.undelivered(10)
+    store.mark_delivered([before[0].id])
+    store.close()
+    with closing(backend.open()) as later:
+        after = later.undelivered(10)
+
+    assert [(row.environment, row.message, row.attempts) for row in before] == [
+        ("staging", "first", 0),
+        ("staging", "second", 0),
+    ]
+    assert after == before[1:]
+
+
+def test_a_delivery_that_failed_is_counted(store: SqlStore) -> None:
+    """The message stays, and tells how often it was tried; marking it twice changes nothing."""
+    record = store.load("staging")
+    store.commit(record, overtaken(record, "one"), ["first"])
+    (row,) = store.undelivered(10)
+    store.mark_failed([row.id])
+    store.mark_failed([row.id])
+    assert [one.attempts for one in store.undelivered(10)] == [2]
+
+    store.mark_delivered([row.id])
+    store.mark_delivered([row.id])
+    assert store.undelivered(10) == []
+
+
+def test_messages_come_in_the_order_of_their_events(store: SqlStore) -> None:
+    """Also across environments, and no more than asked for."""
+    for number, environment in enumerate(("staging", "production", "staging")):
+        record = store.load(environment)
+        store.commit(record, overtaken(record, f"{number}"), [f"message {number}"])
+
+    assert [row.message for row in store.undelivered(2)] == ["message 0", "message 1"]
+    assert store.undelivered(1)[0].event_id == store.events("staging")[2].id
+
+
+# --- views -------------------------------------------------------------------------------------------------
+
+
+def test_the_last_view_is_kept(store: SqlStore, backend: Backend) -> None:
+    """Another process reads what was published last, with the keys in their order."""
+    view: dict[str, Any] = {"sync": "Synced", "apps": [{"name": "fruit"}], "live": None}
+    store.publish("staging", {"sync": "Unknown"}, at(0))
+    store.publish("staging", view, at(1))
+    store.publish("production", {"sync": "Unknown"}, at(2))
+    store.close()
+    with closing(backend.open()) as later:
+        views = later.views()
+
+    assert views == {"staging": (at(1), view), "production": (at(2), {"sync": "Unknown"})}
+    assert json.dumps(views["staging"][1]) == json.dumps(view)
+
+
+def test_an_unchanged_view_is_not_written_each_time(store: SqlStore) -> None:
+    """A pass of an idle environment costs no commit; its new time waits for the next one of anybody."""
+    store.publish("staging", {"sync": "Synced"}, at(0))
+    store.publish("staging", {"sync": "Synced"}, at(15))
+    assert store.views()["staging"][0] == at(0)
+
+    store.publish("production", {"sync": "Synced"}, at(16))
+    assert store.views()["staging"][0] == at(15)
+
+
+def test_the_time_of_an_unchanged_view_is_refreshed(backend: Backend) -> None:
+    """A reader can tell an idle daemon from one that stopped looking."""
+    with closing(backend.eager()) as store:
+        store.publish("staging", {"sync": "Synced"}, at(0))
+        store.publish("staging", {"sync": "Synced"}, at(15))
+
+        assert store.views() == {"staging": (at(15), {"sync": "Synced"})}
+
+
+# --- threads and closing -----------------------------------------------------------------------------------
+
+
+def test_threads_commit_side_by_side(store: SqlStore) -> None:
+    """Eight environments at once: every commit lands, every chain is whole, ids are given out once."""
+
+    def work(environment: str) -> Record:
+        record = store.load(environment)
+        for number in range(5):
+            record = store.commit(record, overtaken(record, f"{environment}{number}"), ["done"])
+            assert store.load(environment) == record
+        return record
+
+    names = [f"env{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        records = list(pool.map(work, names, timeout=30))
+
+    assert [store.load(name) for name in names] == records
+    assert [store.verify(name) for name in names] == [None] * 8
+    assert len(store.undelivered(1000)) == 40
+
+
+def test_of_two_that_race_one_is_told(store: SqlStore) -> None:
+    """Two commits on one history: one lands whole, the other hears `Conflict`."""
+    record = story(store, store.load("staging"))
+    together = threading.Barrier(2, timeout=10)
+
+    def work(name: str) -> str:
+        together.wait()
+        try:
+            store.commit(record, overtaken(record, name), [name])
+        except Conflict:
+            return "conflict"
+        return "landed"
+
+    for attempt in range(5):
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = sorted(pool.map(work, [f"a{attempt}", f"b{attempt}"], timeout=30))
+        record = store.load("staging")
+
+        assert outcomes == ["conflict", "landed"]
+    assert store.verify("staging") is None
+    assert len(store.history("staging")) == 3 + 5
+
+
+def test_a_closed_store_says_so(store: SqlStore, backend: Backend) -> None:
+    """A late pass is told that the daemon stops, nothing it had is half written, and closing again is harmless."""
+    record = story(store, store.load("staging"))
+    store.close()
+    store.close()
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        store.commit(record, overtaken(record, "late"))
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        store.load("staging")
+    with pytest.raises(StoreUnavailable, match="is closed"):
+        store.publish("staging", {}, at(0))
+
+    with closing(backend.open()) as later:
+        assert later.load("staging") == record

@@ -1,0 +1,112 @@
+"""The command tree: fast, forgiving about where options stand, exact about exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from deployer.cli.main import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = ["git", "pydantic", "requests", "rich", "sqlalchemy", "structlog", "watchdog", "yaml", "ray", "alembic"]
+"""What a command may need and `--help` does not."""
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run `deployer ARGS` as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "deployer", *args],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": ":".join(sys.path)},
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`deployer --help` answers at once because it loads no command."""
+    program = (
+        "import sys; from click.testing import CliRunner; from deployer.cli.main import cli\n"
+        "result = CliRunner().invoke(cli, ['--help']); assert result.exit_code == 0, result.output\n"
+        f"print(sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_help_lists_every_command_and_the_exit_codes() -> None:
+    """A newcomer's first look."""
+    done = run("--help")
+
+    assert done.returncode == 0
+    for part in ("run", "status", "history", "demo", "Exit codes", "--config", "--output"):
+        assert part in done.stdout
+
+
+def test_a_mistyped_command_is_a_usage_error_with_a_hint() -> None:
+    """Exit code 64; 2 stays free."""
+    done = run("statsu")
+
+    assert done.returncode == 64
+    assert "Did you mean 'status'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_option_is_a_usage_error() -> None:
+    """The same for options."""
+    assert run("status", "--nonsense").returncode == 64
+
+
+def test_no_settings_is_an_error_that_says_where_it_looked() -> None:
+    """Exit code 3, no traceback."""
+    done = run("status")
+
+    assert done.returncode == 3
+    assert "/etc/deployer/deployer.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SETTINGS = """\
+state_dir: {state}
+repositories: {{configs: {{url: {state}/configs.git}}}}
+environments:
+  staging: {{repository: configs, branch: env/staging, path: ., cluster: {{address: "http://127.0.0.1:9"}}}}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """Settings of a daemon that never ran."""
+    path = tmp_path / "deployer.yaml"
+    path.write_text(SETTINGS.format(state=tmp_path / "state"))
+    return path
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_options_stand_before_or_after_the_name(settings: Path, place: str, command: str) -> None:
+    """Both places mean the same; a state directory that no daemon has used yet is an error that says so."""
+    options = ["-c", str(settings), "-o", "json"]
+    args = [*options, command] if place == "before" else [command, *options]
+    result = CliRunner().invoke(cli, args)
+
+    assert result.exit_code == 1, result.output
+    assert "no daemon has run" in result.output.lower()
+
+
+def test_an_unknown_environment_names_the_known_ones(settings: Path) -> None:
+    """A usage error, before anything is read."""
+    result = CliRunner().invoke(cli, ["history", "prod", "-c", str(settings)])
+
+    assert result.exit_code == 64
+    assert "There are: staging." in result.output
