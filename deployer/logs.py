@@ -132,7 +132,8 @@ _hidden = _Hidden()
 def hide(value: str) -> None:
     """Mask this value in every line from now on, however it is spelled: raw, URL-encoded, in JSON, in a repr.
 
-    Each line of a longer secret (a key file) is masked by itself too. A value under 6 characters stays: to mask "1" would make every line unreadable.
+    Each line of a longer secret (a key file) is masked by itself too. A value under 6 characters stays: to
+    mask "1" would make every line unreadable.
     """
     _hidden.add(value)
 

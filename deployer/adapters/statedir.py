@@ -114,6 +114,7 @@ def _say_who(path: Path) -> None:
         "version": __version__,
     }
     temporary = path / f"{_HOLDER}.new"
+    temporary.touch(mode=0o600)
     temporary.write_text(json.dumps(who), encoding="utf-8")
     temporary.rename(path / _HOLDER)
 

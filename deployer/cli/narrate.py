@@ -81,8 +81,10 @@ def _line(record: Record, event: Event) -> tuple[str, str]:
     """Choose the word and the text for a fact; `record` is the one before it."""
     rollout = record.rollout
     match event:
-        case Seen(release=release):
-            return "fetched", f"{sentences.name(release)} by {release.revision.author.name}"
+        case Seen(release=release, notes=notes):
+            return "fetched", " ".join(
+                (f"{sentences.name(release)} by {release.revision.author.name}.", *notes)
+            )
         case Refused(message=message):
             return "refused", f"{message} What runs is not touched."
         case Started(kind=kind, release=release, plan=plan):

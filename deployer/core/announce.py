@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployer.core import sentences
-from deployer.core.events import Failed, Good, Kind, Refused, Superseded
+from deployer.core.events import Failed, Good, Kind, Refused, Seen, Superseded
 
 if TYPE_CHECKING:
     from deployer.core.events import Event
@@ -28,6 +28,12 @@ def announcement(record: Record, event: Event) -> str | None:
     rollout = record.rollout
     if isinstance(event, Refused):
         return f"{record.environment}: {event.message}"
+    if isinstance(event, Seen):
+        return (
+            f"{record.environment}: {sentences.name(event.release)}: {' '.join(event.notes)}"
+            if event.notes
+            else None
+        )
     if rollout is None:
         return None
     release = sentences.name(rollout.release)

@@ -143,10 +143,10 @@ def is_stalled(record: Record) -> bool:
 
 def _news(wanted: Wanted, record: Record, now: datetime) -> Event | None:
     match wanted:
-        case Desired(release=release):
+        case Desired(release=release, notes=notes):
             if record.refused is None and record.seen is not None and _is_same(record.seen, release):
                 return None
-            return Seen(at=now, actor=str(release.revision.author), release=release)
+            return Seen(at=now, actor=str(release.revision.author), release=release, notes=notes)
         case Invalid():
             actor, commit = str(wanted.revision.author), wanted.revision.commit
             refused = Refused(at=now, actor=actor, commit=commit, message=sentences.problems(wanted))

@@ -57,10 +57,11 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen(Fact):
-    """Git wants this release now. `actor` is the commit's author."""
+    """Git wants this release now. `actor` is the commit's author; `notes` are remarks on its file."""
 
     type: Literal["seen"] = "seen"
     release: Release
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,10 @@ _MERGE = _STANDARD + "merge"
 # PyYAML gives `=` a type of its own as a value, and reads it as text as a key.
 _EQUALS = _STANDARD + "value"
 
-# All that YAML 1.1 allows in a file. A value may hold no other either: `"\0"` can write any character.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# All that YAML 1.1 allows in a file, less the byte order mark, which PyYAML counts in no column. A value may
+# hold no other character either: `"\0"` can write any.
+_ALLOWED = "\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
+_FORBIDDEN = re.compile(f"[^{_ALLOWED}]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +204,7 @@ def _compose(file: TextFile) -> Node | None:
         # The one message of PyYAML that repeats more than a character of the file.
         message = re.sub("(?<=undefined tag handle) '.*?'", "", message)
         raise invalid([file.problem(_place(error.problem_mark or loader.get_mark()), message)]) from None
-    except Exception as error:  # noqa: BLE001 - `"\Uffffffff"` is a ValueError: the scanner promises no type
+    except Exception as error:  # noqa: BLE001 - `"\Uffffffff"` is an OverflowError: PyYAML promises no type
         message = f"not valid YAML: PyYAML fails on it ({type(error).__name__})"
         raise invalid([file.problem(_place(loader.get_mark()), message)]) from None
     finally:

@@ -174,13 +174,14 @@ def _normal(parse: Callable[[str, values.Base], str], value: object, base: value
 
 
 def _may_be_secret(keys: Keys, value: object) -> bool:
-    """Whether the line must not be shown: a URL with a login, or a token where its file's name belongs."""
-    key = str(keys[-1])
-    if not isinstance(value, str):
-        return False
-    return ("@" in value and key in {"url", "address"}) or (
-        key.endswith("_file") and values.is_bare_word(value)
-    )
+    """Whether the line must not be shown: a URL with a login, a token instead of its file's name."""
+    match str(keys[-1]), value:
+        case "url" | "address", str():
+            return not {"@", "?", "#"}.isdisjoint(value)
+        case key, str() if key.endswith("_file"):
+            return values.is_bare_word(value)
+        case _:
+            return False
 
 
 def _group(keys: Keys) -> type[Group]:

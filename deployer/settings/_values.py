@@ -36,8 +36,9 @@ _SCP_LIKE = re.compile(r"(?!-)(?:[^/:@\s]+@(?!-)[^/:@\s]+:(?!:)\S+|[^/:@\s]+:(?!
 """ssh's short form, with or without a user. Two colons would be a remote helper of git (`ext::`), which runs
 commands; a leading dash would be an option of ssh; and `user:password@host` would be a password."""
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+:[0-9]+")
-_BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]|^@$")
-"""What `git check-ref-format --branch` refuses, so that no name is a pattern or an option."""
+_BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]")
+"""What `git check-ref-format` refuses below refs/heads/, so that no name is a pattern; and what looks like an
+option of git."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,9 @@ def folder(text: str, _base: Base) -> str:
     """A folder inside a repository; `.` is its root."""
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts or _CONTROL.search(text):
-        _refuse("must be a folder inside the repository, such as environments/staging: no leading / and no ..")
+        _refuse(
+            "must be a folder inside the repository, such as environments/staging: no leading / and no .."
+        )
     return str(path)
 
 
@@ -203,9 +206,9 @@ def _file(text: str, base: Base) -> Path:
     except FileNotFoundError:
         _refuse(f"must name a file, and {shown} does not exist")
     except OSError as error:
-        _refuse(f"names a file, and {shown} cannot be read: {error.strerror}")
+        _refuse(f"must name a file, and {shown} cannot be read: {error.strerror}")
     if is_empty:
-        _refuse(f"names a file, and {shown} is empty")
+        _refuse(f"must name a file, and {shown} is empty")
     return path
 
 
@@ -228,7 +231,9 @@ def _remote_url(text: str) -> str:
             if url.netloc or not url.path.startswith("/"):
                 _refuse("must be file:// and an absolute path, as in file:///srv/git/configs.git")
         case _:
-            _refuse("must begin with https://, ssh://, http:// or file://: git's other protocols are not used")
+            _refuse(
+                "must begin with https://, ssh://, http:// or file://: git's other protocols are not used"
+            )
     return text
 
 

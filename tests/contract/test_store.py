@@ -10,8 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from sqlalchemy import select
@@ -27,6 +26,11 @@ from deployer.engine.ports import Store
 from tests.contract.histories import good, overtaken, play, started, story
 from tests.support.build import at, release, revision
 from tests.support.memory_store import MemoryStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deployer.core.events import Event
 
 Opener = Callable[[], Store]
 
@@ -135,7 +139,7 @@ def test_every_step_can_be_the_last(port: Opener) -> None:
 def test_a_history_that_is_not_legal_is_refused_whole(port: Opener) -> None:
     """An illegal event in the middle of a batch leaves nothing of the batch behind."""
     record = story(port(), Record(environment="staging"))
-    batch = [
+    batch: list[Event] = [
         Seen(at=at(90), release=release("three")),
         Good(at=at(90), rollout="staging#3"),
         started(record, release("three")),
@@ -191,7 +195,7 @@ def test_the_record_is_the_fold_of_the_events(store: SqlStore) -> None:
 
 
 def test_a_batch_continues_the_chain(store: SqlStore) -> None:
-    """Each event is bound to the one before it, over the borders of commits and only inside its environment."""
+    """Each event is bound to the one before it, over the borders of commits but not of environments."""
     story(store, store.load("staging"))
     story(store, store.load("production"))
 
@@ -447,7 +451,7 @@ def test_of_two_that_race_one_is_told(store: SqlStore) -> None:
 
 
 def test_a_closed_store_says_so(store: SqlStore, backend: Backend) -> None:
-    """A late pass is told that the daemon stops, nothing it had is half written, and closing again is harmless."""
+    """A late pass is told that the daemon stops, nothing is half written, and closing again is harmless."""
     record = story(store, store.load("staging"))
     store.close()
     store.close()

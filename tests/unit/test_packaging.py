@@ -1,4 +1,4 @@
-"""What is promised about the package: pure core, complete wheel, locks that plain pip can use anywhere."""
+"""What is promised about the project as a whole: pure core, locks for plain pip anywhere, complete wheel."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from tests.support.prerequisites import require
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "deployer" / "core"
 LOCKS = ("run", "local", "dev")
+
+# Distributions by the module they give, where the names differ, or where one gives what another is made of.
+DISTRIBUTIONS = {"git": "gitpython", "yaml": "pyyaml", "urllib3": "requests", "pydantic_core": "pydantic"}
 
 # Third parties that the core may import, and where. It is given values and gives values: no I/O, so none of
 # the libraries that do any.
@@ -69,6 +72,28 @@ def test_the_core_has_no_clock_no_threads_and_no_chance() -> None:
     found = {source.name: _imports(source) & impure for source in CORE.rglob("*.py")}
 
     assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_what_is_declared_is_what_is_imported() -> None:
+    """No dependency is missing from `pyproject.toml`, and none is there that nothing imports."""
+    package = ROOT / "deployer"
+    sources = [source for source in package.rglob("*.py") if package / "examples" not in source.parents]
+    names = {name.partition(".")[0] for source in sources for name in _imports(source)}
+    declared = {canonicalize_name(Requirement(text).name) for text in _project()["project"]["dependencies"]}
+
+    imported = {DISTRIBUTIONS.get(name, name) for name in names - sys.stdlib_module_names - {"deployer"}}
+
+    assert imported == declared
+
+
+def test_every_decision_is_in_the_index() -> None:
+    """`docs/adr/README.md` lists each decision once, by its number and its title."""
+    folder = ROOT / "docs" / "adr"
+    decisions = {path.name: path.read_text().splitlines()[0] for path in folder.glob("[0-9]*.md")}
+
+    rows = re.findall(r"^\| \[(\d+)\]\((.+?)\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE)
+
+    assert sorted((name, f"# {number}: {title}") for number, name, title in rows) == sorted(decisions.items())
 
 
 # --- locks -------------------------------------------------------------------------------------------

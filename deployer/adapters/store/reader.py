@@ -105,13 +105,14 @@ class SqlReader:
         with self._database.reading() as connection:
             last = connection.execute(_LAST, {"environment": environment}).scalar_one()
             row = connection.execute(_RECORD, {"environment": environment}).one_or_none()
+        recorded = row.sequence if row else None
+        if last != recorded:
+            raise self._disagree(environment, last, recorded)
         if row is None:
-            if last is None:
-                return Record(environment=environment)
-            raise self._disagree(environment, last, None)
+            return Record(environment=environment)
         record = self._decode(codec.RECORD, row.data, f"the record of {environment}")
-        if last != row.sequence or (record.environment, record.sequence) != (environment, last):
-            raise self._disagree(environment, last, record.sequence)
+        if (record.environment, record.sequence) != (environment, last):
+            raise self._disagree(environment, last, record.sequence, record.environment)
         return record
 
     def environments(self) -> list[str]:
@@ -253,10 +254,15 @@ class SqlReader:
             )
             raise StoreCorrupt(message)
 
-    def _disagree(self, environment: str, last: int | None, recorded: int | None) -> StoreCorrupt:
+    def _disagree(
+        self, environment: str, last: int | None, recorded: int | None, whose: str = ""
+    ) -> StoreCorrupt:
+        log = f"ends at event {last}" if last else "is empty"
+        record = f"is of event {recorded}" if recorded else "is missing"
+        of_whom = f" of {whose}" if whose else ""
         return StoreCorrupt(
-            f"{self._database.path}: the log of {environment} ends at event {last or 0}, but its record is "
-            f"of event {recorded or 0}. They are written together, so one was changed. Restore a backup."
+            f"{self._database.path}: the log of {environment} {log}, but its record {record}{of_whom}. "
+            "They are written together, so one was changed. Restore a backup."
         )
 
 

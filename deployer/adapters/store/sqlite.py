@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -31,6 +31,9 @@ _WRITER_SECONDS = 10.0
 """How long a thread waits for the other writers of this process: 32 workers at 1 ms each are done in 0.1 s,
 so only a writer that waits its `_BUSY_SECONDS` can make it this long."""
 
+_CLOSE_SECONDS = 1.0
+"""How long `close` waits for a write under way. Writes take milliseconds, and a stop must end within 5 s."""
+
 _READERS = 8
 """Connections kept open for readers. More than these at once are opened and closed again (0.3 ms)."""
 
@@ -38,8 +41,13 @@ _CHECK_BYTES = 256 * 1024 * 1024
 """Up to this size the whole file is checked at every start (0.3 s); a larger one only when the last daemon
 did not end in order, so that a start never waits long (measured: 0.7 s for 630 MB in the page cache)."""
 
-_PRAGMAS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", "PRAGMA recursive_triggers=ON")
-"""`recursive_triggers`: without it INSERT OR REPLACE deletes a row of the log and no trigger notices."""
+_WRITING = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    # Without it INSERT OR REPLACE would delete a row of the log and no trigger notice.
+    "PRAGMA recursive_triggers=ON",
+)
 
 
 class Database:
@@ -51,8 +59,8 @@ class Database:
         self._closed = False
         self._suspect = False
         self._lock = threading.Lock()
-        self._reader = _engine(path, "ro", "BEGIN", kept=_READERS)
-        self._writer = None if read_only else _engine(path, "rw", "BEGIN IMMEDIATE", kept=1)
+        self._reader = _engine(path, "ro", kept=_READERS)
+        self._writer = None if read_only else _engine(path, "rw", _WRITING, kept=1)
 
     @property
     def path(self) -> Path:
@@ -86,13 +94,20 @@ class Database:
         with self.reading() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if found != "ok":
-            raise StoreCorrupt(_damaged(self._path, str(found)))
+            raise StoreCorrupt(_damaged(self._path, " ".join(str(found).split())))
 
     def close(self) -> None:
-        """Close every connection; what was committed stays. Later calls raise StoreUnavailable."""
-        with self._alone():
-            self._closed = True
+        """Close every connection; what was committed stays. Later calls raise StoreUnavailable.
+
+        Never raises: a write that is still under way ends by itself or with the process, whole or not at all.
+        """
+        self._closed = True
+        idle = self._lock.acquire(timeout=_CLOSE_SECONDS)
+        try:
             self._dispose()
+        finally:
+            if idle:
+                self._lock.release()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -177,18 +192,17 @@ def create(path: Path, build: Callable[[Connection], None]) -> None:
     temporary = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _log(temporary).unlink(missing_ok=True)
+        # Left by a start that was killed: SQLite would undo with it what is written now.
+        temporary.with_name(f"{temporary.name}-journal").unlink(missing_ok=True)
         _make_private(temporary)
         with migrating(temporary) as connection:
             build(connection)
-        if _size(_log(temporary)):
-            # The last connection moves the log into the file when it closes, unless it cannot.
-            message = f"cannot finish making {path}: is the disk full? Nothing was lost; start again."
-            raise StoreUnavailable(message)
-        temporary.rename(path)
-        _sync_directory(path.parent)
+        _connect(temporary, "rw", _WRITING).close()
+        _rename(temporary, path)
     except OSError as error:
         raise _unusable(path, error) from error
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
 
 
 @contextmanager
@@ -197,7 +211,7 @@ def migrating(path: Path) -> Iterator[Connection]:
 
     References between tables are checked at its end only: SQLite changes a table by making it anew.
     """
-    engine = _engine(path, "rw", "BEGIN IMMEDIATE", kept=0, pragmas=("PRAGMA synchronous=FULL",))
+    engine = _engine(path, "rw", ("PRAGMA synchronous=FULL",), kept=0)
     try:
         with engine.begin() as connection:
             yield connection
@@ -219,10 +233,9 @@ def back_up(path: Path, name: str) -> Path:
     temporary = target.with_name(f"{name}.new")
     try:
         _make_private(temporary)
-        with closing(_connect(path, "ro")) as source, closing(sqlite3.connect(temporary)) as copy:
+        with closing(_connect(path, "ro")) as source, closing(_connect(temporary, "rw")) as copy:
             source.backup(copy)
-        temporary.rename(target)
-        _sync_directory(path.parent)
+        _rename(temporary, target)
     except (sqlite3.Error, OSError) as error:
         message = (
             f"cannot copy {path} to {target} before migrating it: {error}. "
@@ -253,8 +266,8 @@ def explain(error: BaseException | None, path: Path) -> StoreError:
     return StoreUnavailable(message)
 
 
-def _engine(path: Path, mode: str, begin: str, *, kept: int, pragmas: tuple[str, ...] = _PRAGMAS) -> Engine:
-    pool: dict[str, object] = {"poolclass": NullPool}
+def _engine(path: Path, mode: str, pragmas: tuple[str, ...] = (), *, kept: int) -> Engine:
+    pool: dict[str, Any] = {"poolclass": NullPool}
     if kept:
         pool = {"poolclass": QueuePool, "pool_size": kept, "max_overflow": -1}
     engine = create_engine(
@@ -265,12 +278,13 @@ def _engine(path: Path, mode: str, begin: str, *, kept: int, pragmas: tuple[str,
     # that read first would then fail instead of waiting.
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "rw" else "BEGIN")
 
     return engine
 
 
 def _connect(path: Path, mode: str, pragmas: tuple[str, ...] = ()) -> sqlite3.Connection:
+    """A connection without Python's own transactions. `mode`: ro or rw; neither makes a file."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -279,21 +293,12 @@ def _connect(path: Path, mode: str, pragmas: tuple[str, ...] = ()) -> sqlite3.Co
         check_same_thread=False,
     )
     try:
-        if mode == "rw":
-            _require_wal(connection, path)
         for pragma in pragmas:
             connection.execute(pragma)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _require_wal(connection: sqlite3.Connection, path: Path) -> None:
-    (journal,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-    if journal != "wal":
-        message = f"{path} cannot use a write-ahead log: put state_dir on a local disk"
-        raise StoreUnavailable(message)
 
 
 def _code(error: BaseException | None) -> int | None:
@@ -332,10 +337,11 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make a rename survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
+def _rename(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, so that it survives a power cut."""
+    temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(folder)
     finally:
-        os.close(handle)
+        os.close(folder)

@@ -1,28 +1,25 @@
-"""x"""
-# --- a daemon's life -------------------------------------------------------------------------------------
+"""What a daemon needs of a mirror over months: no leaks, a quick stop, no secret in sight."""
 
+from __future__ import annotations
 
-def children() -> list[str]:
-    """The command lines of this process's children, and theirs."""
-    found, todo = [], [os.getpid()]
-    while todo:
-        listed = subprocess.run(
-            ["pgrep", "-P", str(todo.pop())], capture_output=True, text=True, check=False, timeout=5
-        )
-        for pid in map(int, listed.stdout.split()):
-            command = proc(pid, "cmdline").replace("\0", " ")
-            if command and not command.startswith("pgrep"):
-                found.append(command)
-                todo.append(pid)
-    return found
+import os
+import stat
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 
-def proc(pid: int, name: str) -> str:
-    """A file of a process; empty if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""
+from deployer.adapters.git import GitUnavailable
+from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, World, bring, children, proc, text
+from tests.support.eventually import eventually
+from tests.support.git_server import serving
+from tests.support.repos import BareRepo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.timeout(120)
@@ -71,6 +68,36 @@ def test_another_thread_ends_a_hanging_fetch_at_once(tmp_path: Path) -> None:
             mirror.heads([MAIN])
 
 
+def test_git_does_not_inherit_what_this_process_was_told_about_git(
+    local: World, git_calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stray GIT_DIR, a config with a credential helper or a switched-off certificate check stay outside."""
+    home = local.folder / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text('[url "file:///nowhere/"]\n\tinsteadOf = file:///\n')
+    strays = {
+        "GIT_DIR": "/nowhere",
+        "GIT_OBJECT_DIRECTORY": "/nowhere",
+        "GIT_COMMON_DIR": "/nowhere",
+        "GIT_SSL_NO_VERIFY": "1",
+        "GIT_CONFIG_PARAMETERS": "'http.sslVerify=false'",
+        "GIT_CONFIG_COUNT": "99",
+        "HOME": str(home),
+    }
+    for name, value in strays.items():
+        monkeypatch.setenv(name, value)
+    commit = local.origin.commit({CONFIG: "1"})
+    mirror = local.mirror()
+
+    assert bring(mirror) == {MAIN: commit}
+    assert text(mirror, commit) == "1"
+
+    assert len(git_calls()) > 3
+    seen = (local.folder / "git.log.env").read_text().splitlines()
+    assert not set(seen) & {f"{name}={value}" for name, value in strays.items()}
+    assert "GIT_TERMINAL_PROMPT=0" in seen
+
+
 def test_the_token_is_in_no_argument_and_no_environment(tmp_path: Path) -> None:
     """While git talks to a server with the token, `ps` shows it nowhere."""
     BareRepo(tmp_path / "origin.git").commit({CONFIG: "1"})
@@ -103,8 +130,7 @@ def test_the_token_is_given_to_its_own_server_only(tmp_path: Path) -> None:
     """A proxy or another host that asks for a password gets nothing."""
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN + "\nsecond line\n")
-    mirror = new_mirror("https://git.example.com:8443/x.git", token_file=token_file, username="ada"
-    )
+    mirror = new_mirror("https://git.example.com:8443/x.git", token_file=token_file, username="ada")
     mirror.known_heads()
     environment = mirror._remote.environment(tmp_path / "mirror.git")
 
@@ -126,33 +152,3 @@ def test_the_token_is_given_to_its_own_server_only(tmp_path: Path) -> None:
         assert ask(f"Username for '{other}': ") == (1, "")
         assert ask(f"Password for '{scheme}://ada@{host}': ") == (1, "")
     assert stat.S_IMODE((tmp_path / "mirror.git" / "askpass").stat().st_mode) == 0o700
-
-
-def test_git_does_not_inherit_what_this_process_was_told_about_git(
-    local: World, git_calls: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stray GIT_DIR, a config with a credential helper or a switched-off certificate check stay outside."""
-    home = local.folder / "home"
-    home.mkdir()
-    (home / ".gitconfig").write_text('[url "file:///nowhere/"]\n\tinsteadOf = file:///\n')
-    strays = {
-        "GIT_DIR": "/nowhere",
-        "GIT_OBJECT_DIRECTORY": "/nowhere",
-        "GIT_COMMON_DIR": "/nowhere",
-        "GIT_SSL_NO_VERIFY": "1",
-        "GIT_CONFIG_PARAMETERS": "'http.sslVerify=false'",
-        "GIT_CONFIG_COUNT": "99",
-        "HOME": str(home),
-    }
-    for name, value in strays.items():
-        monkeypatch.setenv(name, value)
-    commit = local.origin.commit({CONFIG: "1"})
-    mirror = local.mirror()
-
-    assert bring(mirror) == {MAIN: commit}
-    assert text(mirror, commit) == "1"
-
-    assert len(git_calls()) > 3
-    seen = (local.folder / "git.log.env").read_text().splitlines()
-    assert not set(seen) & {f"{name}={value}" for name, value in strays.items()}
-    assert "GIT_TERMINAL_PROMPT=0" in seen

@@ -1,5 +1,18 @@
-"""x"""
-# --- a damaged mirror ------------------------------------------------------------------------------------
+"""A mirror whose files are damaged repairs itself: it is a cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deployer.adapters.git import GitUnavailable
+from tests.contract.git_mirror.world import CONFIG, MAIN, World, bring, text
+from tests.support.repos import run_git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def flip_objects(mirror: Path) -> None:
@@ -161,5 +174,3 @@ def test_a_mirror_that_is_not_crowded_is_left_alone(local: World, git_calls: Cal
     mirror.tidy()
 
     assert git_calls() == []
-
-

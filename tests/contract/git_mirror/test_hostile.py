@@ -1,5 +1,68 @@
-"""x"""
-# --- who committed ---------------------------------------------------------------------------------------
+"""Trees, commits, names and URLs that somebody chose to do harm, or by mistake."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.adapters.git import GitUnavailable, check_ref
+from deployer.core.errors import InvalidConfig
+from deployer.core.types import Person
+from tests.contract.git_mirror.world import CONFIG, World, bring, text
+from tests.support.repos import Link, Submodule
+
+
+def test_odd_names_beside_a_file_do_not_matter(local: World) -> None:
+    """One file with a name that some file system would not take must not cost an environment."""
+    names = ["environments/con", "environments/a\\b", "environments/x:y", "environments/caf\udce9"]
+    commit = local.origin.commit({CONFIG: "1"} | dict.fromkeys(names, "odd"))
+    mirror = local.mirror()
+    bring(mirror)
+
+    assert text(mirror, commit) == "1"
+    assert text(mirror, commit, "environments/caf\udce9") == "odd"
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        pytest.param({CONFIG: Link("../../secret")}, "this is a symbolic link", id="link"),
+        pytest.param({CONFIG: Submodule()}, "this is a submodule", id="submodule"),
+        pytest.param({CONFIG + "/x": "1"}, "this is a folder", id="folder"),
+        pytest.param(
+            {"environments": Link("/etc")},
+            "environments is a symbolic link, not a folder",
+            id="linked-folder",
+        ),
+        pytest.param(
+            {"environments/staging": "1"}, "environments/staging is a file, not a folder", id="file-above"
+        ),
+        pytest.param(
+            {"environments": Submodule()}, "environments is a submodule, not a folder", id="submodule-above"
+        ),
+        pytest.param(
+            {CONFIG: b"#" * (1024 * 1024 + 1)}, "1,048,577 bytes; at most 1,048,576 are read", id="too-big"
+        ),
+        pytest.param({CONFIG: "version https://git-lfs.github.com/spec/v1\n"}, "Git LFS pointer", id="lfs"),
+    ],
+)
+def test_what_is_not_a_plain_file_is_refused_by_name(
+    local: World, files: dict[str, Any], problem: str
+) -> None:
+    """A hostile or mistaken tree gives one clear problem with the file's name, and nothing is followed."""
+    commit = local.origin.commit(files)
+    mirror = local.mirror()
+    bring(mirror)
+
+    with pytest.raises(InvalidConfig) as caught:
+        mirror.read(commit, CONFIG)
+
+    (found,) = caught.value.problems
+    assert found.file == CONFIG
+    assert problem in found.message
 
 
 @pytest.mark.parametrize(
@@ -56,3 +119,47 @@ def test_a_commit_that_git_finds_malformed_is_refused(local: World) -> None:
         bring(mirror)
 
 
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "main",
+        "refs/tags/v1",
+        "refs/heads/",
+        "refs/heads/*",
+        "refs/heads/a:b",
+        "refs/heads/a..b",
+        "refs/heads/a b",
+    ]
+    + [
+        "refs/heads/a.lock",
+        "refs/heads/a/",
+        "refs/heads//a",
+        "refs/heads/.a",
+        "refs/heads/a@{1}",
+        "refs/heads/\n",
+    ],
+)
+def test_a_ref_that_is_no_branch_name_is_refused(ref: str) -> None:
+    """A name from the settings cannot become a wildcard, a second refspec or an option."""
+    with pytest.raises(ValueError, match="full branch name"):
+        check_ref(ref)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://ada:hunter22@git.example.com/x.git", "holds a password"),
+        ("ssh://ada:hunter22@git.example.com/x.git", "holds a password"),
+        ("https://hunter22@git.example.com/x.git", "holds a user name or a token"),
+        ("ext::sh -c hunter22", "starts with https://"),
+        ("git://git.example.com/hunter22", "starts with https://"),
+        ("hunter22/relative", "starts with https://"),
+        ("-uhunter22", "starts with https://"),
+    ],
+)
+def test_a_url_that_leaks_or_runs_something_is_refused(tmp_path: Path, url: str, why: str) -> None:
+    """Refused before anything runs, and the message does not repeat it."""
+    with pytest.raises(ValueError, match=why) as caught:
+        new_mirror(url)
+
+    assert "hunter22" not in str(caught.value)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deployer.adapters.git import GitUnavailable, Mirror, check_ref, local_git_dir
-from tests.contract.git_mirror.conftest import CONFIG, MAIN, NewMirror, World, bring, text
+from tests.contract.git_mirror.world import CONFIG, MAIN, NewMirror, World, bring, text
 from tests.support.repos import BareRepo, Script, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-
-# --- what the remote has ---------------------------------------------------------------------------------
 
 
 def test_heads_answers_for_the_branches_that_were_asked_for(world: World, mirror: Mirror) -> None:
@@ -42,41 +39,11 @@ def test_an_empty_repository_has_no_heads(mirror: Mirror) -> None:
     assert mirror.fetch({}) == {}
 
 
-@pytest.mark.parametrize(
-    "ref",
-    [
-        "main",
-        "refs/tags/v1",
-        "refs/heads/",
-        "refs/heads/*",
-        "refs/heads/a:b",
-        "refs/heads/a..b",
-        "refs/heads/a b",
-    ]
-    + [
-        "refs/heads/a.lock",
-        "refs/heads/a/",
-        "refs/heads//a",
-        "refs/heads/.a",
-        "refs/heads/a@{1}",
-        "refs/heads/\n",
-    ],
-)
-def test_a_ref_that_is_no_branch_name_is_refused(ref: str) -> None:
-    """A name from the settings cannot become a wildcard, a second refspec or an option."""
-    with pytest.raises(ValueError, match="full branch name"):
-        check_ref(ref)
-
-
 @pytest.mark.parametrize("ref", [MAIN, "refs/heads/env/staging", "refs/heads/fix-1.2_x", "refs/heads/-x"])
 def test_ordinary_branch_names_are_taken(ref: str) -> None:
     """Slashes, dots and dashes are in real branch names; git agrees."""
     assert check_ref(ref) == ref
     run_git("check-ref-format", ref)
-
-
-
-# --- fetching --------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_fetched_when_nothing_moved(
@@ -221,7 +188,7 @@ def test_only_followed_branches_are_in_the_mirror(world: World, mirror: Mirror) 
     assert not (world.folder / "mirror.git" / "FETCH_HEAD").exists()
 
 
-def test_a_mirror_of_another_url_is_not_believed(tmp_path: Path) -> None:
+def test_a_mirror_of_another_url_is_not_believed(tmp_path: Path, new_mirror: NewMirror) -> None:
     """When the settings point the same name at another repository, the old one's branches are forgotten."""
     old, new = BareRepo(tmp_path / "old.git"), BareRepo(tmp_path / "new.git")
     old.commit({CONFIG: "old"})
@@ -234,10 +201,6 @@ def test_a_mirror_of_another_url_is_not_believed(tmp_path: Path) -> None:
 
     assert second.known_heads() == {}
     assert bring(second) == {MAIN: commit}
-
-
-
-# --- reading ---------------------------------------------------------------------------------------------
 
 
 def test_files_are_read_at_their_commit(world: World, mirror: Mirror) -> None:
@@ -264,45 +227,6 @@ def test_a_path_that_is_not_there_reads_as_nothing(local: World, path: str) -> N
     assert mirror.read(commit, path) is None
 
 
-@pytest.mark.parametrize(
-    ("files", "problem"),
-    [
-        pytest.param({CONFIG: Link("../../secret")}, "this is a symbolic link", id="link"),
-        pytest.param({CONFIG: Submodule()}, "this is a submodule", id="submodule"),
-        pytest.param({CONFIG + "/x": "1"}, "this is a folder", id="folder"),
-        pytest.param(
-            {"environments": Link("/etc")},
-            "environments is a symbolic link, not a folder",
-            id="linked-folder",
-        ),
-        pytest.param(
-            {"environments/staging": "1"}, "environments/staging is a file, not a folder", id="file-above"
-        ),
-        pytest.param(
-            {"environments": Submodule()}, "environments is a submodule, not a folder", id="submodule-above"
-        ),
-        pytest.param(
-            {CONFIG: b"#" * (1024 * 1024 + 1)}, "1,048,577 bytes; at most 1,048,576 are read", id="too-big"
-        ),
-        pytest.param({CONFIG: "version https://git-lfs.github.com/spec/v1\n"}, "Git LFS pointer", id="lfs"),
-    ],
-)
-def test_what_is_not_a_plain_file_is_refused_by_name(
-    local: World, files: dict[str, Any], problem: str
-) -> None:
-    """A hostile or mistaken tree gives one clear problem with the file's name, and nothing is followed."""
-    commit = local.origin.commit(files)
-    mirror = local.mirror()
-    bring(mirror)
-
-    with pytest.raises(InvalidConfig) as caught:
-        mirror.read(commit, CONFIG)
-
-    (found,) = caught.value.problems
-    assert found.file == CONFIG
-    assert problem in found.message
-
-
 def test_the_biggest_file_that_is_allowed_is_read_whole(local: World) -> None:
     """The limit itself is inside; an empty file is a file."""
     commit = local.origin.commit({CONFIG: b"#" * (1024 * 1024), "empty.yaml": ""})
@@ -314,14 +238,11 @@ def test_the_biggest_file_that_is_allowed_is_read_whole(local: World) -> None:
     assert [len(blob.data) for blob in blobs if blob] == [1024 * 1024, 0]
 
 
-def test_odd_names_beside_a_file_do_not_matter(local: World) -> None:
-    """One file with a name that some file system would not take must not cost an environment."""
-    names = ["environments/con", "environments/a\\b", "environments/x:y", "environments/caf\udce9"]
-    commit = local.origin.commit({CONFIG: "1"} | dict.fromkeys(names, "odd"))
-    mirror = local.mirror()
-    bring(mirror)
+def test_local_repositories_are_known_by_their_url(tmp_path: Path) -> None:
+    """What can be watched: a bare repository, one with a work tree, and nothing that is elsewhere."""
+    (tmp_path / "work tree" / ".git").mkdir(parents=True)
 
-    assert text(mirror, commit) == "1"
-    assert text(mirror, commit, "environments/caf\udce9") == "odd"
-
-
+    assert local_git_dir(f"{tmp_path}/bare.git") == tmp_path / "bare.git"
+    assert local_git_dir((tmp_path / "work tree").as_uri()) == tmp_path / "work tree" / ".git"
+    assert local_git_dir("https://git.example.com/x.git") is None
+    assert local_git_dir("git@git.example.com:x.git") is None

@@ -1,5 +1,18 @@
-"""x"""
-# --- trouble ---------------------------------------------------------------------------------------------
+"""Remotes that are down, hang or refuse; machines where something is missing."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from deployer.adapters.git import GitUnavailable, Mirror
+from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, bring, children, text
+from tests.support.eventually import eventually
+from tests.support.git_server import serving
+from tests.support.repos import BareRepo
 
 
 def test_a_remote_that_is_down_is_said_and_a_remote_that_is_back_is_read(tmp_path: Path) -> None:
@@ -130,35 +143,3 @@ def test_git_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.M
 
     with pytest.raises(GitUnavailable, match=r"git command is not installed, or not in PATH: install git"):
         new_mirror(origin.url).heads([MAIN])
-
-
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("https://ada:hunter22@git.example.com/x.git", "holds a password"),
-        ("ssh://ada:hunter22@git.example.com/x.git", "holds a password"),
-        ("https://hunter22@git.example.com/x.git", "holds a user name or a token"),
-        ("ext::sh -c hunter22", "starts with https://"),
-        ("git://git.example.com/hunter22", "starts with https://"),
-        ("hunter22/relative", "starts with https://"),
-        ("-uhunter22", "starts with https://"),
-    ],
-)
-def test_a_url_that_leaks_or_runs_something_is_refused(tmp_path: Path, url: str, why: str) -> None:
-    """Refused before anything runs, and the message does not repeat it."""
-    with pytest.raises(ValueError, match=why) as caught:
-        new_mirror(url)
-
-    assert "hunter22" not in str(caught.value)
-
-
-def test_local_repositories_are_known_by_their_url(tmp_path: Path) -> None:
-    """What can be watched: a bare repository, one with a work tree, and nothing that is elsewhere."""
-    (tmp_path / "work tree" / ".git").mkdir(parents=True)
-
-    assert local_git_dir(f"{tmp_path}/bare.git") == tmp_path / "bare.git"
-    assert local_git_dir((tmp_path / "work tree").as_uri()) == tmp_path / "work tree" / ".git"
-    assert local_git_dir("https://git.example.com/x.git") is None
-    assert local_git_dir("git@git.example.com:x.git") is None
-
-

@@ -101,6 +101,11 @@ A_GOOD = (*flight(A, 1), *good(1))
         ),
         ((), Refused(at=at(2), message="x.yaml:4:5: unknown key"), "staging: x.yaml:4:5: unknown key"),
         ((), Seen(at=at(2), release=A), None),
+        (
+            (),
+            Seen(at=at(2), release=A, notes=("The old format was wrapped.",)),
+            'staging: 86f7e43 "commit a": The old format was wrapped.',
+        ),
         (flight(A, 1), Applied(at=at(2), rollout="staging#1"), None),
     ],
 )

@@ -1,0 +1,93 @@
+# The front door: `make help` lists what is behind it. Needs git and Python 3.11 or newer, nothing else:
+# everything is installed into .venv, at the versions and hashes of requirements/*.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv
+# Only wheels, so that no third party's build script runs and none of them fetches what is not locked.
+INSTALL := $(PIP) install -qq --require-hashes --only-binary :all: --requirement
+# The project itself: its build backend is locked too, so this fetches nothing.
+INSTALL_PROJECT := $(PIP) install -qq --no-deps --no-build-isolation --editable .
+# The one tool that is not locked: it writes the locks. Used by `make lock` alone.
+UV_VERSION := 0.13.9
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:  ## List these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- set-up ------------------------------------------------------------------------------------------
+# A stamp file says what .venv holds; it is remade when the lock or pyproject.toml is newer.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "deployer needs Python 3.11 or newer, and '$(PYTHON)' is not that:" \
+	        "$$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	    echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	    rm -rf $(VENV); exit 1; }
+
+$(VENV)/.local: requirements/local.txt pyproject.toml | $(BIN)/python
+	@echo "Installing deployer and a local Ray into $(VENV) (once, a minute or two) ..."
+	@$(INSTALL) requirements/local.txt
+	@$(INSTALL_PROJECT)
+	@touch $@
+
+# The development lock contains the local one.
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing deployer, a local Ray and the test tools into $(VENV) (once, a minute or two) ..."
+	@$(INSTALL) requirements/dev.txt
+	@$(INSTALL_PROJECT)
+	@touch $@ $(VENV)/.local
+
+# --- what people do ----------------------------------------------------------------------------------
+
+# `exec` puts deployer in the shell's place, so that a signal sent to make reaches it.
+.PHONY: run
+run: $(VENV)/.local  ## Run the main job on an embedded default: local Ray, local git; Ctrl-C ends it
+	@exec $(BIN)/deployer demo
+
+.PHONY: test
+test: $(VENV)/.dev  ## Run every test, those on a real Ray too
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/.dev  ## Format, lint, types, imports, unit tests with core/ fully covered: under a minute
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest tests/unit --cov=deployer.core --cov-report=term-missing --cov-fail-under=100
+
+.PHONY: e2e
+e2e: $(VENV)/.dev  ## Run the stories: the real command, real git, real Ray
+	@$(BIN)/python -m pytest tests/e2e
+
+.PHONY: bench
+bench: $(VENV)/.dev  ## Measure, beside the floor or a peer in the same run
+	@$(BIN)/python -m benchmarks
+
+# --- what maintainers do -----------------------------------------------------------------------------
+# Keeps every pin that still fits. `make lock LOCK=--upgrade` moves all of them to the newest.
+# dev.txt comes first and the others are constrained to it, so that one version of each is in all three.
+
+LOCK ?=
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
+    --generate-hashes --no-emit-index-url --no-emit-find-links \
+    --custom-compile-command 'make lock' $(LOCK)
+
+.PHONY: lock
+lock: | $(BIN)/python  ## Write the lock files from pyproject.toml
+	@$(PIP) install -qq uv==$(UV_VERSION)
+	$(COMPILE) --all-extras --group test --group build --output-file requirements/dev.txt
+	$(COMPILE) --extra local --group build --constraint requirements/dev.txt --output-file requirements/local.txt
+	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/run.txt
+
+.PHONY: clean
+clean:  ## Remove .venv and every cache
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

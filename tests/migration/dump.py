@@ -1,0 +1,38 @@
+"""Prints the content of a store that went through a good deploy, a failed one and the rollback after it."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from deployer.adapters.store import SqlStore
+from tests.contract.histories import started, story
+from tests.support.build import at, release
+
+
+def content(path: Path) -> str:
+    """Every row as an INSERT, without the schema: that is what the migrations make."""
+    with closing(sqlite3.connect(path)) as connection:
+        lines = [line for line in connection.iterdump() if line.startswith("INSERT INTO")]
+    ours = [line for line in lines if "alembic_version" not in line and "sqlite_sequence" not in line]
+    return "\n".join(ours) + "\n"
+
+
+def main() -> None:
+    """Write a store with this version's code, and print what it holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "deployer.db"
+        with closing(SqlStore.open(path)) as store:
+            record = story(store, store.load("staging"))
+            # One in flight, so that a migration is tested in the middle of a rollout too.
+            store.commit(record, [started(record, release("three"))])
+            store.mark_delivered([store.undelivered(1)[0].id])
+            store.publish("staging", {"environment": "staging", "sync": "OutOfSync"}, at(60))
+        sys.stdout.write(content(path))
+
+
+if __name__ == "__main__":
+    main()

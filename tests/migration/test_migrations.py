@@ -1,0 +1,279 @@
+"""Every step of the schema, on a store that holds what a store of its time held."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sqlite3
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from deployer.adapters.store import SqlReader, SqlStore, StoreCorrupt, StoreUnavailable
+from deployer.adapters.store.schema import SCRIPTS, found_in, upgrade
+from deployer.adapters.store.sqlite import migrating
+from deployer.adapters.store.tables import METADATA, REVISION
+from deployer.core.events import Applied
+from deployer.core.record import Result, fold
+from tests.support.build import at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+
+
+def known_revisions() -> list[str]:
+    """Every revision that there is a step for, oldest first."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    found = ScriptDirectory.from_config(config).walk_revisions()
+    return [script.revision for script in found][::-1]
+
+
+REVISIONS = known_revisions()
+STEPS = [
+    pytest.param(old, new, id=f"{old}-{new}") for old, new in zip([None, *REVISIONS], REVISIONS, strict=False)
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the database will be."""
+    return tmp_path / "deployer.db"
+
+
+def fill(path: Path, revision: str) -> None:
+    """Put in what a store of that revision held."""
+    content = (HERE / f"revision_{revision}.sql").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"BEGIN; {content} COMMIT;")
+
+
+def rows(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The content of every table, row by row, by the names of the columns."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        ).fetchall()
+        return {
+            name: [dict(row) for row in connection.execute(f'SELECT * FROM "{name}"')]  # noqa: S608 - our tables
+            for (name,) in names
+            if name not in {"alembic_version", "sqlite_sequence"}
+        }
+
+
+def test_revisions_are_numbers_in_a_row() -> None:
+    """Steps have no branches, and a newer one a greater name: so it is told from an older one."""
+    assert [f"{number:04}" for number in range(1, len(REVISIONS) + 1)] == REVISIONS
+    assert REVISIONS[-1] == REVISION
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_every_revision_has_its_old_store(revision: str) -> None:
+    """A step without one would be tested on an empty database only."""
+    assert (HERE / f"revision_{revision}.sql").is_file()
+
+
+def test_the_tables_in_the_code_are_those_that_the_steps_make(path: Path) -> None:
+    """Names, types, indexes and constraints, without exception."""
+    upgrade(path)
+    with migrating(path) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+
+        assert compare_metadata(context, METADATA) == []
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_the_log_is_append_only_in_every_revision(path: Path, revision: str) -> None:
+    """Alembic does not see triggers: a step that makes `events` anew must make them again."""
+    upgrade(path, revision=revision)
+    fill(path, revision)
+    upgrade(path)
+    for statement in ("UPDATE events SET actor = 'x'", "DELETE FROM events"):
+        with pytest.raises(StoreUnavailable, match="append-only"), migrating(path) as connection:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize(("old", "new"), STEPS)
+def test_a_step_keeps_what_was_there(path: Path, old: str | None, new: str) -> None:
+    """What a table held before a step it holds afterwards, in every column that both have."""
+    before: dict[str, list[dict[str, Any]]] = {}
+    if old is not None:
+        upgrade(path, revision=old)
+        fill(path, old)
+        before = rows(path)
+    upgrade(path, revision=new)
+    after = rows(path)
+
+    assert found_in(path) == new
+    for name in before.keys() & after.keys():
+        kept = before[name][0].keys() & after[name][0].keys()
+        assert [{column: row[column] for column in kept} for row in after[name]] == [
+            {column: row[column] for column in kept} for row in before[name]
+        ]
+    assert before.keys() >= {"events", "releases"} or old is None
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_an_old_store_goes_on(path: Path, revision: str) -> None:
+    """Opened by this version in the middle of a rollout, it is what it was, and the rollout goes on."""
+    upgrade(path, revision=revision)
+    fill(path, revision)
+    with closing(SqlStore.open(path)) as store:
+        record = store.load("staging")
+        stored = store.events("staging", limit=1000)
+
+        assert record == fold("staging", [one.event for one in stored])
+        assert store.verify("staging") is None
+        assert [entry.id for entry in store.history()] == [f"staging#{number}" for number in (4, 3, 2, 1)]
+        assert [entry.followed_by for entry in store.history()] == [None, None, "staging#3", None]
+        assert [row.message for row in store.undelivered(10)] == ["held at 8", "good at 11"]
+        assert store.views()["staging"][0] == at(60)
+
+        record = store.commit(record, [Applied(at=at(90), rollout="staging#4")])
+        assert store.load("staging") == record
+        assert store.history(limit=1)[0].result is Result.IN_PROGRESS
+        assert store.verify("staging") is None
+
+
+# --- the machinery, on steps that only these tests have ----------------------------------------------------
+
+NEXT = "9001"
+FIRST_LINES = f"""
+import sqlalchemy as sa
+from alembic import op
+revision = "{NEXT}"
+down_revision = "{REVISION}"
+"""
+ADDS_A_COLUMN = """
+def upgrade():
+    with op.batch_alter_table("rollouts", recreate="always") as table:
+        table.add_column(sa.Column("mood", sa.Text, nullable=False, server_default="calm"))
+"""
+FAILS_IN_THE_MIDDLE = """
+def upgrade():
+    op.drop_table("views")
+    op.execute("UPDATE releases SET config = 'half'")
+    op.execute("INSERT INTO no_such_table VALUES (1)")
+"""
+BREAKS_A_REFERENCE = """
+def upgrade():
+    op.execute("UPDATE outbox SET event_id = 4711")
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    """A copy of the steps, to which a test adds one; its name would mean something in alembic's settings."""
+    folder = tmp_path / "steps of 100%(here)s"
+    shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def old(path: Path) -> Path:
+    """A store of the newest revision there is: an old one for the step that a test adds."""
+    upgrade(path)
+    fill(path, REVISION)
+    return path
+
+
+def add_step(scripts: Path, body: str) -> None:
+    """Add the next step."""
+    (scripts / "versions" / f"r{NEXT}_next.py").write_text(FIRST_LINES + body, encoding="utf-8")
+
+
+def test_an_old_store_is_copied_and_then_migrated(old: Path, scripts: Path) -> None:
+    """The copy is whole, private and named for the way back; this version opens it, not the new one."""
+    before = rows(old)
+    add_step(scripts, ADDS_A_COLUMN)
+    upgrade(old, revision=NEXT, scripts=scripts)
+    copy = old.with_name(f"deployer.db.before-{NEXT}")
+
+    assert {row["mood"] for row in rows(old)["rollouts"]} == {"calm"}
+    assert rows(copy) == before
+    assert copy.stat().st_mode & 0o777 == 0o600
+    with closing(SqlStore.open(copy)) as store:
+        assert store.verify("staging") is None
+    for opener in (SqlStore.open, SqlReader.open_readonly):
+        with pytest.raises(StoreUnavailable, match=rf"newer version.*restore the copy.*before-{NEXT}"):
+            opener(old)
+
+
+def test_a_store_that_is_up_to_date_is_left_alone(old: Path) -> None:
+    """No copy, no change, at any further start."""
+    before = old.read_bytes()
+    upgrade(old)
+
+    assert old.read_bytes() == before
+    assert not list(old.parent.glob("*.before-*"))
+
+
+def test_a_new_store_goes_through_every_step(path: Path, scripts: Path) -> None:
+    """And is not copied: there is nothing in it."""
+    add_step(scripts, ADDS_A_COLUMN)
+    upgrade(path, revision=NEXT, scripts=scripts)
+
+    assert found_in(path) == NEXT
+    assert not list(path.parent.glob("*.before-*"))
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "complaint"),
+    [
+        pytest.param(FAILS_IN_THE_MIDDLE, StoreUnavailable, "no such table", id="fails"),
+        pytest.param(
+            BREAKS_A_REFERENCE, StoreCorrupt, "left table outbox with broken references", id="breaks"
+        ),
+    ],
+)
+def test_a_step_that_fails_is_undone(
+    old: Path, scripts: Path, body: str, error: type[Exception], complaint: str
+) -> None:
+    """Whole: the old version goes on with the old store, and the next try finds it as it was."""
+    before = rows(old)
+    add_step(scripts, body)
+    for _ in range(2):
+        with pytest.raises(error, match=complaint):
+            upgrade(old, revision=NEXT, scripts=scripts)
+
+        assert rows(old) == before
+        assert found_in(old) == REVISION
+    with closing(SqlStore.open(old)) as store:
+        assert store.load("staging").sequence == 15
+
+
+@contextmanager
+def _no_file_beyond(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_without_room_for_the_copy_nothing_is_migrated(old: Path, scripts: Path) -> None:
+    """The error says what to do; with room it goes on, over what the first try left."""
+    before = rows(old)
+    add_step(scripts, ADDS_A_COLUMN)
+    with (
+        # Room for SQLite's index of the log (32 KB), but not for the copy.
+        _no_file_beyond(40_000),
+        pytest.raises(StoreUnavailable, match=r"cannot copy .* before migrating.*Make room"),
+    ):
+        upgrade(old, revision=NEXT, scripts=scripts)
+    assert rows(old) == before
+
+    upgrade(old, revision=NEXT, scripts=scripts)
+    assert found_in(old) == NEXT

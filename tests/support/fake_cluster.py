@@ -1,0 +1,193 @@
+"""A Ray cluster in memory, on a clock of its own, for tests that need thousands of rollouts.
+
+It imitates what `tests/contract/test_cluster.py` pins down on a real one, and nothing else. Its messages
+are those that a real Serve wrote (`serve_messages.json`). What an application does is chosen by its config:
+
+| config | what becomes of it |
+|---|---|
+| `import_path: import_error:app` | the build fails |
+| `import_path: constructor_raises:app`, `env_vars: {GREETER_RAISES: why}` | no replica starts |
+| `user_config: {fail: true}` | the same, from `reconfigure` |
+| `import_path: slow:app`, `args: {start_seconds: 9}` | its constructor never ends, or takes so long |
+| `ray_actor_options: {resources: {nowhere: 1}}` | no replica finds room |
+| a deployment that `good` does not have (all but `D`) | refused by the build |
+| `env_vars` with a number | a 400, half applied |
+| no `import_path` | a 400, nothing changed |
+| any other | RUNNING |
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from deployer.adapters.serve import Rejected, Unclear
+from deployer.core.live import Live, Observation, Unreachable
+from deployer.core.scrub import plain, scrub, secrets_of
+from tests.support.fake_app import NODE, SAID, FakeApp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from deployer.core.record import Rollout
+
+EPOCH = 1_800_000_000.0
+"""When the cluster's clock starts: its stamps look like real ones, and none is 0."""
+
+REFUSED_WHOLE = "for ServeDeploySchema"
+"""What a 400 says that changed nothing."""
+
+
+class FakeCluster:
+    """The `Cluster` port over nothing.
+
+    Switches: `reachable`; `sick` (nothing can start any more, what runs turns unhealthy);
+    `drop_answer_once` (the next PUT is applied, but nobody hears of it); `reject_next` (the text of a 400,
+    half applied unless it is about ServeDeploySchema); `ignore_next_put` (a 200 without effect, as while
+    Serve shuts down). `puts` lists every PUT that arrived: rollout and digest.
+    """
+
+    def __init__(self, *, now: Callable[[], float] | None = None) -> None:
+        """Start without Serve. `now` is a clock in seconds; without it the cluster has its own."""
+        self._clock = now
+        self._seconds = 0.0
+        self._session = 1
+        self._stamp = EPOCH
+        self._started = False
+        self._apps: dict[str, FakeApp] = {}
+        self._ids = itertools.count(1)
+        self._sick = False
+        self.reachable = True
+        self.drop_answer_once = False
+        self.ignore_next_put = False
+        self.reject_next: str | None = None
+        self.puts: list[tuple[str, str]] = []
+
+    def observe(self) -> Observation:
+        """Look once."""
+        if not self.reachable:
+            return Unreachable(why="The Ray cluster at http://fake cannot be seen: Connection refused.")
+        seen = {name: app.seen(self._now()) for name, app in self._apps.items()}
+        return Live(
+            session=f"session_{self._session}",
+            ray_version=SAID["ray_version"],
+            serve_started=self._started,
+            apps={name: app for name, app in seen.items() if app is not None},
+            proxies={NODE: "HEALTHY"} if self._started else {},
+            restores_unset_options=True,
+        )
+
+    def apply(self, rollout: Rollout) -> None:
+        """PUT the config of a rollout. Raises Rejected and Unclear as the real one does."""
+        if not self.reachable:
+            raise Unclear(_NOT_KNOWN)
+        self.puts.append((rollout.id, rollout.release.digest))
+        body = rollout.release.config.body()
+        if self.ignore_next_put:
+            self.ignore_next_put = False
+            return
+        refusal, self.reject_next = self.reject_next or _refusal(body), None
+        if refusal is not None:
+            is_half = REFUSED_WHOLE not in refusal
+            if is_half:
+                self._half_apply(body)
+            raise Rejected(scrub(refusal, secrets_of(body)), half_applied=is_half)
+        self._replace(body)
+        if self.drop_answer_once:
+            self.drop_answer_once = False
+            raise Unclear(_NOT_KNOWN)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on the cluster's own clock; one given from outside moves by itself."""
+        self._seconds += seconds
+
+    def foreign_put(self, body: Mapping[str, Any]) -> None:
+        """Somebody else PUTs this config."""
+        self._replace(body)
+
+    def serve_run(self, name: str) -> None:
+        """Somebody starts an application with `serve run`."""
+        self._started = True
+        self._app(name).serve_run(self._next_stamp(), self._now())
+
+    def lose_state(self) -> None:
+        """The head is replaced: a new session, without Serve."""
+        self._session += 1
+        self._started = False
+        self._apps.clear()
+
+    @property
+    def sick(self) -> bool:
+        """Whether everything fails for the cluster's own reasons."""
+        return self._sick
+
+    @sick.setter
+    def sick(self, sick: bool) -> None:
+        if sick == self._sick:
+            return
+        self._sick = sick
+        for app in self._apps.values():
+            if sick:
+                app.fall_sick(self._now())
+            else:
+                app.recover(self._now())
+
+    def _now(self) -> float:
+        return self._seconds if self._clock is None else self._clock()
+
+    def _next_stamp(self) -> float:
+        """A stamp that is new even where two PUTs come at the same moment."""
+        self._stamp = max(self._stamp + 0.001, EPOCH + self._now())
+        return self._stamp
+
+    def _app(self, name: str) -> FakeApp:
+        return self._apps.setdefault(name, FakeApp(name, self._ids))
+
+    def _replace(self, body: Mapping[str, Any]) -> None:
+        """The declarative applications are those of `body` from now on."""
+        self._started = True
+        now, stamp = self._now(), self._next_stamp()
+        listed = {config["name"]: config for config in body["applications"]}
+        for name, app in self._apps.items():
+            seen = app.seen(now)
+            if name not in listed and seen is not None and seen.source != "imperative":
+                app.delete(now)
+        for name, config in listed.items():
+            self._app(name).put(config, stamp, now, is_sick=self._sick)
+
+    def _half_apply(self, body: Mapping[str, Any]) -> None:
+        """Serve's controller fails at the first bad application, or at the last if none is."""
+        self._started = True
+        now, stamp = self._now(), self._next_stamp()
+        configs = list(body["applications"])
+        hanging = next((n for n, config in enumerate(configs) if _bad_env_vars(config)), len(configs) - 1)
+        for config in configs[:hanging]:
+            self._app(config["name"]).put(config, stamp, now, is_sick=self._sick)
+        for config in configs[hanging : hanging + 1]:
+            self._app(config["name"]).hang(config, stamp, now)
+        listed = {config["name"] for config in configs}
+        for name, app in self._apps.items():
+            if name not in listed:
+                app.orphan(now)
+
+
+_NOT_KNOWN = "It is not known whether the Ray cluster at http://fake took the config: it did not answer."
+
+
+def _refusal(body: Mapping[str, Any]) -> str | None:
+    """The text of the 400 that this config gets, if it gets one."""
+    for index, config in enumerate(body["applications"]):
+        if "import_path" not in config:
+            missing = f"applications.{index}.import_path: Field required"
+            return f"1 validation error {REFUSED_WHOLE}: {missing}"
+    if any(_bad_env_vars(config) for config in body["applications"]):
+        return plain(SAID["refusals"]["controller"]["text"]).rpartition("\n")[2]
+    return None
+
+
+def _bad_env_vars(config: Mapping[str, Any]) -> list[object]:
+    values = config.get("runtime_env", {}).get("env_vars", {}).values()
+    return [value for value in values if not isinstance(value, str)]
