@@ -67,6 +67,10 @@ check: $(VENV)/.dev  ## Format, lint, types, imports, unit tests with core/ full
 e2e: $(VENV)/.dev  ## Run the stories: the real command, real git, real Ray
 	@$(BIN)/python -m pytest tests/e2e
 
+.PHONY: machine
+machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 50 steps, about 10 minutes
+	@$(BIN)/python -m pytest tests/unit/machine -k TestMachine --hypothesis-profile=long --timeout=3600
+
 .PHONY: bench
 bench: $(VENV)/.dev  ## Measure, beside the floor or a peer in the same run
 	@$(BIN)/python -m benchmarks

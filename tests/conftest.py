@@ -17,6 +17,7 @@ REQUIRE_ALL = "DEPLOYER_REQUIRE_ALL"
 # A test on a loaded machine may be slow without being wrong; pytest's time-out ends one that hangs.
 # `print_blob`: what hypothesis found can be run again from the log alone.
 settings.register_profile("deployer", deadline=None, print_blob=True)
+settings.register_profile("long", settings.get_profile("deployer"), max_examples=5000)
 settings.load_profile("deployer")
 
 

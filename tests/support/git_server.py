@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     import ssl
+    from collections.abc import Iterator
     from pathlib import Path
 
 _BACKEND_SECONDS = 20.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,37 +12,70 @@ from tests.support.repos import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+
+def objects(mirror: Path) -> list[Path]:
+    """Everything that holds content, loose and packed, made writable."""
+    found = [*mirror.glob("objects/??/*"), *mirror.glob("objects/pack/*.pack")]
+    assert found
+    for path in found:
+        path.chmod(0o600)
+    return found
 
 
 def flip_objects(mirror: Path) -> None:
-    for path in mirror.glob("objects/??/*"):
-        path.chmod(0o600)
+    """Change one byte in the middle of each."""
+    for path in objects(mirror):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 0xFF
         path.write_bytes(data)
 
 
 def empty_objects(mirror: Path) -> None:
-    for path in mirror.glob("objects/??/*"):
-        path.chmod(0o600)
+    """What a power cut leaves where nothing was flushed."""
+    for path in objects(mirror):
         path.write_bytes(b"")
 
 
+def cut_objects(mirror: Path) -> None:
+    """A torn write."""
+    for path in objects(mirror):
+        path.write_bytes(path.read_bytes()[:-30])
+
+
 def swap_objects(mirror: Path) -> None:
-    """Every object becomes another one, each of them intact."""
-    paths = sorted(mirror.glob("objects/??/*"))
+    """Every object becomes another one, each of them intact: git itself does not notice."""
+    for pack in mirror.glob("objects/pack/*.pack"):
+        outside = pack.rename(mirror / pack.name)
+        pack.with_suffix(".idx").unlink()
+        run_git(f"--git-dir={mirror}", "unpack-objects", "-q", data=outside.read_bytes())
+    paths = sorted(objects(mirror))
     contents = [path.read_bytes() for path in paths]
     for path, data in zip(paths, [*contents[1:], contents[0]], strict=True):
-        path.chmod(0o600)
         path.write_bytes(data)
 
 
 def remove_objects(mirror: Path) -> None:
-    for path in mirror.glob("objects/??/*"):
+    """Nothing but the names is left."""
+    for path in objects(mirror):
         path.unlink()
 
 
+def remove_mirror(mirror: Path) -> None:
+    """Somebody cleaned up."""
+    mirror.rename(mirror.with_name("elsewhere"))
+
+
+def replace_by_file(mirror: Path) -> None:
+    """There is something else in its place."""
+    remove_mirror(mirror)
+    mirror.write_text("x")
+
+
 def scribble(name: str, data: bytes) -> Callable[[Path], None]:
+    """Write this into one file of the mirror."""
+
     def damage(mirror: Path) -> None:
         path = mirror / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,21 +84,14 @@ def scribble(name: str, data: bytes) -> Callable[[Path], None]:
     return damage
 
 
-def remove_mirror(mirror: Path) -> None:
-    mirror.rename(mirror.with_name("elsewhere"))
-
-
-def replace_by_file(mirror: Path) -> None:
-    remove_mirror(mirror)
-    mirror.write_text("x")
-
-
 DAMAGES = [
     flip_objects,
     empty_objects,
+    cut_objects,
     swap_objects,
     remove_objects,
     remove_mirror,
+    replace_by_file,
     pytest.param(scribble("HEAD", b"\xff\0"), id="HEAD"),
     pytest.param(scribble("config", b"\0\xff[core"), id="config"),
     pytest.param(
@@ -111,7 +136,7 @@ def test_a_damaged_mirror_repairs_itself(
     assert not list(local.folder.glob("mirror.git.*"))
 
 
-@pytest.mark.parametrize("damage", [flip_objects, empty_objects, swap_objects, remove_objects])
+@pytest.mark.parametrize("damage", [flip_objects, empty_objects, cut_objects, swap_objects, remove_objects])
 def test_damage_found_while_reading_is_repaired(local: World, damage: Callable[[Path], None]) -> None:
     """Nothing moved, so nothing is fetched; the damage shows when the file is read."""
     commit = local.origin.commit({CONFIG: "1"})

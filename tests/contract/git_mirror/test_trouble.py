@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import socket
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from deployer.adapters.git import GitUnavailable, Mirror
-from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, bring, children, text
+from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, NewMirror, bring, children, text
 from tests.support.eventually import eventually
 from tests.support.git_server import serving
 from tests.support.repos import BareRepo
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def test_a_remote_that_is_down_is_said_and_a_remote_that_is_back_is_read(tmp_path: Path) -> None:
+
+def test_a_remote_that_is_down_is_said_and_a_remote_that_is_back_is_read(
+    tmp_path: Path, new_mirror: NewMirror
+) -> None:
     """Down: one sentence with the repository and the next step. Back: the same mirror goes on."""
     origin = BareRepo(tmp_path / "origin.git")
     origin.commit({CONFIG: "1"})
@@ -29,7 +34,7 @@ def test_a_remote_that_is_down_is_said_and_a_remote_that_is_back_is_read(tmp_pat
 
     assert (
         str(down.value)
-        == f"cannot read {url}: nothing listens there: check that the server runs, and the port in the URL"
+        == f"cannot read {url}: nothing answers there: check that the server runs, and the host and port in the URL"
     )
     commit = origin.commit({CONFIG: "2"})
     with serving(tmp_path, port=port):
@@ -37,7 +42,7 @@ def test_a_remote_that_is_down_is_said_and_a_remote_that_is_back_is_read(tmp_pat
     assert text(mirror, commit) == "2"
 
 
-def test_a_remote_that_accepts_and_never_answers_ends_at_the_time_limit(tmp_path: Path) -> None:
+def test_a_remote_that_accepts_and_never_answers_ends_at_the_time_limit(new_mirror: NewMirror) -> None:
     """A hanging server costs the limit and no more, and leaves no process behind."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/origin.git"
@@ -53,7 +58,7 @@ def test_a_remote_that_accepts_and_never_answers_ends_at_the_time_limit(tmp_path
     assert children() == []
 
 
-def test_a_fetch_that_hangs_is_ended_and_the_mirror_goes_on(tmp_path: Path) -> None:
+def test_a_fetch_that_hangs_is_ended_and_the_mirror_goes_on(tmp_path: Path, new_mirror: NewMirror) -> None:
     """A server that dies after it has named its branches: the next fetch works, whatever was left behind."""
     origin = BareRepo(tmp_path / "origin.git")
     commit = origin.commit({CONFIG: "1"})
@@ -94,7 +99,7 @@ def test_a_fetch_that_hangs_is_ended_and_the_mirror_goes_on(tmp_path: Path) -> N
     ],
 )
 def test_what_a_server_refuses_is_one_sentence_with_the_next_step(
-    tmp_path: Path, options: dict[str, str], status: int, cause: str
+    tmp_path: Path, new_mirror: NewMirror, options: dict[str, str], status: int, cause: str
 ) -> None:
     """Each refusal says which repository, why, and what to do; no token is in it."""
     BareRepo(tmp_path / "origin.git")
@@ -118,7 +123,7 @@ def test_what_a_server_refuses_is_one_sentence_with_the_next_step(
         assert other.requests == 0
 
 
-def test_a_repository_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_repository_that_is_not_there_is_said(tmp_path: Path, new_mirror: NewMirror) -> None:
     """A typing error in a path is told apart from a network."""
     mirror = new_mirror(f"{tmp_path}/nowhere")
 
@@ -136,7 +141,9 @@ def test_a_state_directory_that_cannot_be_written_is_said(tmp_path: Path) -> Non
         mirror.heads([MAIN])
 
 
-def test_git_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_that_is_not_installed_is_said(
+    tmp_path: Path, new_mirror: NewMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A machine without git gives a sentence, not a traceback."""
     origin = BareRepo(tmp_path / "origin.git")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,8 +14,6 @@ from tests.support.git_server import GitServer
 from tests.support.repos import BareRepo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
 
 MAIN = "refs/heads/main"

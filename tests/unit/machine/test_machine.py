@@ -68,9 +68,7 @@ class Machine(RuleBasedStateMachine):
     @rule(steps=st.integers(1, 12))
     def run(self, steps: int) -> None:
         """Some passes, as far apart as they ask for."""
-        for _ in range(steps):
-            self.world.step()
-            self.world.check()
+        self.world.steps(steps)
 
     @rule(seconds=st.sampled_from([0.1, 3.0, 40.0, 1000.0]))
     def wait(self, seconds: float) -> None:
@@ -126,6 +124,35 @@ class Machine(RuleBasedStateMachine):
             case _:
                 self.world.cluster.die_after_put = True
 
+    @rule(config=st.sampled_from(GOOD), steps=st.integers(2, 4))
+    def blackout(self, config: str, steps: int) -> None:
+        """In the middle of a rollout the cluster is out of sight for longer than any deadline."""
+        self.world.push(config)
+        self.world.steps(steps)
+        self.world.fake.reachable = False
+        self.world.steps(2)
+        self.world.advance(1000.0)
+        self.world.fake.reachable = True
+        self.world.steps(2)
+
+    @rule(config=st.sampled_from(GOOD))
+    def downtime(self, config: str) -> None:
+        """The daemon dies between the intent and the PUT, and is down for longer than any deadline."""
+        self.world.push(config)
+        self.world.cluster.die_before_put = True
+        self.world.steps(3)
+        self.world.advance(1000.0)
+        self.world.steps(2)
+
+    @rule(mine=st.sampled_from(GOOD), theirs=st.sampled_from(GOOD))
+    def overwritten(self, mine: str, theirs: str) -> None:
+        """Somebody PUTs another config by hand in the middle of a rollout, and it is up at once."""
+        self.world.push(mine)
+        self.world.steps(2)
+        self.world.fake.foreign_put(CONFIGS[theirs].body())
+        self.world.advance(20.0)
+        self.world.steps(2)
+
     @rule()
     def settle(self) -> None:
         """The world turns quiet and kind."""
@@ -144,7 +171,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+"""100 runs of 50 steps; `make machine` runs 5,000."""
 
 
 # --- seeded faults: each is one line of the policy got wrong --------------------------------------------
@@ -219,7 +246,7 @@ def holds_after_a_failed_rollback(wanted: Wanted, live: Observation, record: Rec
 
 
 def deploys_every_commit(wanted: Wanted, live: Observation, record: Record, now: datetime) -> Action:
-    """A commit with the same config becomes a rollout: a sick cluster then makes it reject its good release."""
+    """A commit with the same config becomes a rollout: a sick cluster makes it reject its good release."""
     action = policy.decide(wanted, live, record, now)
     is_idle = isinstance(action, Wait) and isinstance(wanted, Desired) and isinstance(live, Live)
     last = record.last

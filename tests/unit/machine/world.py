@@ -211,6 +211,12 @@ class World:
                 self.advance(0.05)
         self.run_pass()
 
+    def steps(self, count: int) -> None:
+        """So many steps, checked after each."""
+        for _ in range(count):
+            self.step()
+            self.check()
+
     def record(self) -> Record:
         """The stored record."""
         return self.store.load(NAME)
