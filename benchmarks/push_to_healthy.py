@@ -30,7 +30,7 @@ _LIMIT_SECONDS = 120.0
 
 def config(price: float) -> str:
     """The fruit market with this price."""
-    deployments = [
+    deployments: list[dict[str, Any]] = [
         {"name": "MangoStand", "num_replicas": 2, "user_config": {"price": price}},
         {"name": "OrangeStand"},
         {"name": "FruitMarket"},

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _LOCK = "lock"
 _HOLDER = "holder.json"
 
-_PROBE_SECONDS = 0.25
+_PROBE_SECONDS = 0.5
 """How long `lock` tries. Not to wait for another daemon, which does not end so soon, but because `holder`
-takes a shared lock for some microseconds to see whether anybody is there."""
+takes a shared lock to see whether anybody is there: for microseconds, or a slice of a busy processor."""
 
 _PROBE_EVERY_SECONDS = 0.02
 
@@ -63,7 +63,7 @@ class Holder:
 def lock(path: Path) -> Iterator[Path]:
     """Hold the state directory inside the `with` block, making it (0700) if it is not there.
 
-    Raises StateDirBusy at once if another daemon holds it, StateDirUnusable if it cannot be used.
+    Raises StateDirBusy within a second if another daemon holds it, StateDirUnusable if it cannot be used.
     """
     # Without the kernel's lock a killed daemon would leave the directory locked for ever: no fallback.
     held = FileLock(path / _LOCK, mode=0o600, thread_local=False, fallback_to_soft=False)
@@ -81,7 +81,8 @@ def lock(path: Path) -> Iterator[Path]:
             raise _unusable(path, error) from error
         yield path
     finally:
-        (path / _HOLDER).unlink(missing_ok=True)
+        with suppress(OSError):
+            (path / _HOLDER).unlink()
         held.release()
 
 

@@ -193,6 +193,5 @@ def _program() -> str:
     on_path = shutil.which("deployer")
     if on_path is not None and Path(on_path).resolve() == name:
         return "deployer"
-    return str(name) if name.name == "deployer" and os.access(name, os.X_OK) else f"{sys.executable} -m deployer"
-
-
+    is_program = name.name == "deployer" and os.access(name, os.X_OK)
+    return str(name) if is_program else f"{sys.executable} -m deployer"

@@ -42,12 +42,7 @@ class Stand:
         return self.price * amount
 
 
-MangoStand = serve.deployment(name="MangoStand")(Stand)
-OrangeStand = serve.deployment(name="OrangeStand")(Stand)
-
-
-@serve.deployment
-class FruitMarket:
+class Market:
     """Takes the requests and asks the stand that sells the fruit."""
 
     def __init__(self, mango: DeploymentHandle, orange: DeploymentHandle) -> None:
@@ -62,6 +57,11 @@ class FruitMarket:
             return JSONResponse({"error": f"nobody sells {fruit}"}, status_code=404)
         total = await self.stands[fruit].total.remote(amount)
         return JSONResponse({"fruit": fruit, "amount": amount, "total": total})
+
+
+MangoStand = serve.deployment(name="MangoStand")(Stand)
+OrangeStand = serve.deployment(name="OrangeStand")(Stand)
+FruitMarket = serve.deployment(name="FruitMarket")(Market)
 
 
 def app(args: dict[str, str]) -> serve.Application:

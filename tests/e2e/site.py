@@ -201,7 +201,7 @@ class Site:
             assert state["wanted"]["revision"] == commit, state["message"]
             return state if state["rollout"] is None else None
 
-        return eventually(observe, within=within, every=0.1, what=f"{commit[:7]} is wanted")  # type: ignore[return-value]
+        return eventually(observe, within=within, every=0.1, what=f"{commit[:7]} is wanted")
 
     def until_message(self, part: str, within: float = 30) -> dict[str, Any]:
         """Wait until the sentence holds this."""
@@ -223,7 +223,7 @@ class Site:
             assert state["rollout"] is None, state["message"]
             return state if state["sync"] == "Synced" else None
 
-        return eventually(observe, within=within, every=0.1, what=f"{commit[:7]} is live")  # type: ignore[return-value]
+        return eventually(observe, within=within, every=0.1, what=f"{commit[:7]} is live")
 
     def until_history(self, *results: str, within: float = 90) -> list[dict[str, Any]]:
         """Wait until the newest rollouts are these, each as `kind result`, newest first."""

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -140,11 +141,11 @@ def test_asking_disturbs_nobody(path: Path) -> None:
     with lock(path):
         pass
     with ThreadPoolExecutor(4) as pool:
-        starting = True
+        started = threading.Event()
 
         def ask() -> int:
             asked = 0
-            while starting:
+            while not started.wait(0.001):
                 holder(path)
                 asked += 1
             return asked
@@ -155,7 +156,7 @@ def test_asking_disturbs_nobody(path: Path) -> None:
                 with lock(path):
                     assert eventually(lambda: holder(path), within=5) is not None
         finally:
-            starting = False
+            started.set()
     assert all(one.result(5) > 0 for one in asking)
 
 

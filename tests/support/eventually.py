@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def eventually(observe: Callable[[], T], *, within: float, every: float = 0.05, what: str = "") -> T:
+def eventually(observe: Callable[[], T | None], *, within: float, every: float = 0.05, what: str = "") -> T:
     """Call `observe` until it returns something true, and return that.
 
     Fails with the last observation after `within` seconds. An AssertionError raised by `observe` counts

@@ -46,7 +46,7 @@ class Directory:
 
     def create(self) -> None:
         """An empty mirror, in place of whatever is there."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self.remove()
         self.path.mkdir(parents=True, mode=0o700)
         commands = Commands(self.path)
         commands.prepare(self._children, self._remote.environment(self.path))
@@ -74,12 +74,15 @@ class Directory:
 
     def become(self, fresh: Directory) -> None:
         """Put `fresh` in this one's place. After a crash in the middle the next start makes a new one."""
-        shutil.rmtree(self.path)
+        self.remove()
         fresh.path.rename(self.path)
 
     def remove(self) -> None:
-        """Delete it, if it is there."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete it, or whatever is in its place."""
+        if self.path.is_symlink() or self.path.is_file():
+            self.path.unlink()
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _is_complete(self) -> bool:
         try:

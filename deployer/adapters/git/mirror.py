@@ -287,8 +287,9 @@ class Mirror:
             )
             raise GitUnavailable(message) from error
         except git.GitError as error:
-            # The directory was just made, so it is not to blame; this variable makes GitPython look elsewhere.
-            message = f"cannot open the mirror of {url}: is GIT_COMMON_DIR set for deployer? Unset it"
+            # The directory was just made, so it is not to blame; GitPython reads these two itself.
+            names = "GIT_COMMON_DIR and GIT_OBJECT_DIRECTORY"
+            message = f"cannot open the mirror of {url}: unset {names} in deployer's environment"
             raise GitUnavailable(message) from error
         except OSError as error:
             where = f"{self._directory.path} of {url}"

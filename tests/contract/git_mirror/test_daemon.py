@@ -76,7 +76,8 @@ def test_git_does_not_inherit_what_this_process_was_told_about_git(
     (home / ".gitconfig").write_text('[url "file:///nowhere/"]\n\tinsteadOf = file:///\n')
     strays = {
         "GIT_DIR": "/nowhere",
-        "GIT_OBJECT_DIRECTORY": "/nowhere",
+        "GIT_WORK_TREE": "/nowhere",
+        "GIT_NAMESPACE": "nowhere",
         "GIT_SSL_NO_VERIFY": "1",
         "GIT_CONFIG_PARAMETERS": "'http.sslVerify=false'",
         "GIT_CONFIG_COUNT": "99",
@@ -94,6 +95,18 @@ def test_git_does_not_inherit_what_this_process_was_told_about_git(
     seen = (local.folder / "git.log.env").read_text().splitlines()
     assert not set(seen) & {f"{name}={value}" for name, value in strays.items()}
     assert "GIT_TERMINAL_PROMPT=0" in seen
+
+
+@pytest.mark.parametrize("name", ["GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"])
+def test_a_variable_that_leads_gitpython_elsewhere_is_named(
+    local: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """GitPython itself reads two variables of git; whoever set one is told."""
+    local.origin.commit({CONFIG: "1"})
+    monkeypatch.setenv(name, "/nowhere")
+
+    with pytest.raises(GitUnavailable, match=f"unset .*{name}"):
+        bring(local.mirror())
 
 
 def test_the_token_is_in_no_argument_and_no_environment(tmp_path: Path, new_mirror: NewMirror) -> None:

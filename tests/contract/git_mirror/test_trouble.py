@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from deployer.adapters.git import GitUnavailable, Mirror
 from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, NewMirror, bring, children, text
 from tests.support.eventually import eventually
 from tests.support.git_server import serving
+from tests.support.prerequisites import require
 from tests.support.repos import BareRepo
 
 if TYPE_CHECKING:
@@ -32,10 +36,8 @@ def test_a_remote_that_is_down_is_said_and_a_remote_that_is_back_is_read(
     with pytest.raises(GitUnavailable) as down:
         mirror.heads([MAIN])
 
-    assert (
-        str(down.value)
-        == f"cannot read {url}: nothing answers there: check that the server runs, and the host and port in the URL"
-    )
+    cause = "nothing answers there: check that the server runs, and the host and port in the URL"
+    assert str(down.value) == f"cannot read {url}: {cause}"
     commit = origin.commit({CONFIG: "2"})
     with serving(tmp_path, port=port):
         assert bring(mirror) == {MAIN: commit}
@@ -121,6 +123,24 @@ def test_what_a_server_refuses_is_one_sentence_with_the_next_step(
         assert TOKEN not in why
         assert "wrong-token" not in why
         assert other.requests == 0
+
+
+def test_a_server_is_trusted_by_the_ca_file_alone(tmp_path: Path, new_mirror: NewMirror) -> None:
+    """With its certificate in ca_file a server is read over TLS; without, it is refused with the next step."""
+    require("openssl", shutil.which("openssl") is not None, "apt-get install openssl")
+    certificate, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    asked = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*asked, *files], check=True, capture_output=True, timeout=20)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    commit = BareRepo(tmp_path / "origin.git").commit({CONFIG: "1"})
+    with serving(tmp_path, tls=tls) as server:
+        url = server.url("origin.git")
+
+        assert new_mirror(url, "trusting.git", ca_file=certificate).heads([MAIN]) == {MAIN: commit}
+        with pytest.raises(GitUnavailable, match="certificate is not trusted: check the URL and ca_file"):
+            new_mirror(url, "wary.git").heads([MAIN])
 
 
 def test_a_repository_that_is_not_there_is_said(tmp_path: Path, new_mirror: NewMirror) -> None:

@@ -14,7 +14,7 @@ from deployer.cli.main import cli
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ["git", "pydantic", "requests", "rich", "sqlalchemy", "structlog", "watchdog", "yaml", "ray", "alembic"]
+HEAVY = ["alembic", "git", "pydantic", "ray", "requests", "sqlalchemy", "structlog", "watchdog", "yaml"]
 """What a command may need and `--help` does not."""
 
 

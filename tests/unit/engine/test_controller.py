@@ -6,22 +6,22 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deployer.core.types import NotRead, Wanted
-from deployer.engine import controller as module
 from deployer.engine.controller import Controller
-from deployer.engine.outbox import Outbox
+from deployer.engine.outbox import Outbox, Row
 from deployer.engine.reconcile import After, Again, BackOff, GiveUp, Outcome
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -42,7 +42,7 @@ class NoSources:
 class NoRows:
     """An empty outbox."""
 
-    def undelivered(self, limit: int) -> Sequence[module.Passes]:
+    def undelivered(self, limit: int) -> Sequence[Row]:
         """None."""
         return []
 

@@ -25,15 +25,15 @@ from hypothesis.stateful import (
 
 from deployer.core import decide as policy
 from deployer.core.actions import Action, Note, Put, Wait
-from deployer.core.events import Failed, Good, Healthy, Held, Started
+from deployer.core.events import Failed, Good, Healthy, Held, Kind, Started
 from deployer.core.live import Live, Observation
-from deployer.core.record import Kind, Record
 from deployer.core.types import Desired, Wanted
 from tests.unit.machine.world import CONFIGS, FOREIGN, GOOD, Broken, World
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from deployer.core.record import Record
     from deployer.engine.reconcile import Policy as Decide
 
 

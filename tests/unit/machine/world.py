@@ -251,6 +251,8 @@ class World:
                     demand(
                         app is not None and app.status == "RUNNING", f"{name} is called good but not RUNNING"
                     )
+            case _:
+                pass
 
     def sighted_seconds(self, rollout: str) -> float:
         """How long the rollout has been applied with the cluster in sight, from the events alone."""
@@ -286,8 +288,8 @@ class World:
             before = self.record()
             self.step()
             self.check()
-            is_quiet = self.record() == before and isinstance(self.outcome, After)
-            if is_quiet and self.outcome.seconds >= policy.IDLE_SECONDS:
+            is_idle = isinstance(self.outcome, After) and self.outcome.seconds >= policy.IDLE_SECONDS
+            if is_idle and self.record() == before:
                 break
         else:
             pytest.fail(f"no fixed point: {self.store.views.get(NAME)}")
