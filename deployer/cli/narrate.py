@@ -67,7 +67,13 @@ class Narrator:
         if self._last.get(status.environment) == status.message:
             return
         self._last[status.environment] = status.message
-        self._say(status.environment, "waiting" if status.phase else "status", status.message)
+        rollout = status.record.rollout
+        if rollout is None:
+            self._say(status.environment, "status", status.message)
+        else:
+            # The lines above this one have said which release it is.
+            text = status.message.removeprefix(sentences.progressing(rollout, ""))
+            self._say(status.environment, "waiting", text)
 
     def _say(self, environment: str, word: str, text: str) -> None:
         now = f"{datetime.now().astimezone():%H:%M:%S}"
@@ -103,8 +109,10 @@ def _line(record: Record, event: Event) -> tuple[str, str]:
         case Healthy():
             return "healthy", "every application RUNNING, every deployment HEALTHY"
         case Good():
-            took = f" after {sentences.span(event.at - rollout.started_at)}" if rollout else ""
-            return "good", f"{sentences.name(rollout.release) if rollout else event.rollout} is live{took}"
+            took = f" after {sentences.took(event.at - rollout.started_at)}" if rollout else ""
+            what = sentences.name(rollout.release) if rollout else event.rollout
+            again = " again" if rollout and rollout.kind is Kind.ROLLBACK else ""
+            return "good", f"{what} is live{again}{took}"
         case Failed(failure=failure):
             return "FAILED", failure.message
         case Held():

@@ -95,6 +95,14 @@ def _staleness(settings: Settings, states: list[dict[str, Any]], now: datetime) 
     )
 
 
+def _mode(state: dict[str, Any]) -> str:
+    """The mode, and what it is about: `held: rolled back from c0ffee1`."""
+    if state["mode"] != "held":
+        return str(state["mode"])
+    what = "rolled back from" if state["live"] else "failed:"
+    return f"held: {what} {short(state['wanted']['revision'])}"
+
+
 def _row(state: dict[str, Any], now: datetime) -> tuple[str, ...]:
     shown = state["live"] or state["wanted"]
     apps = state["apps"]
@@ -104,7 +112,7 @@ def _row(state: dict[str, Any], now: datetime) -> tuple[str, ...]:
         state["environment"],
         state["sync"],
         state["health"],
-        state["mode"],
+        _mode(state),
         short(shown["revision"]) if shown else "-",
         f"{running}/{len(apps)} {' '.join(others) or 'RUNNING'}" if apps else "-",
         ago(state["since"], now) if state["since"] else "-",

@@ -38,8 +38,8 @@ def announcement(record: Record, event: Event) -> str | None:
         return None
     release = sentences.name(rollout.release)
     if isinstance(event, Good):
-        took = event.at - rollout.started_at
-        return _line(record, rollout, f"{release} {_DONE[rollout.kind]} after {sentences.span(took)}.")
+        took = sentences.took(event.at - rollout.started_at)
+        return _line(record, rollout, f"{release} {_DONE[rollout.kind]} after {took}.")
     if isinstance(event, Failed):
         return _line(record, rollout, f"{release} failed: {event.failure.message}. {_next(record, rollout)}")
     if isinstance(event, Superseded):

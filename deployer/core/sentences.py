@@ -42,6 +42,14 @@ def span(limit: timedelta) -> str:
     return render(limit.total_seconds())
 
 
+def took(span: timedelta) -> str:
+    """How long something took: `0.8 s`, `31 s`, `5m12s`."""
+    seconds = span.total_seconds()
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - one digit more below 10
+    return render(round(seconds))
+
+
 def problems(invalid: Invalid) -> str:
     """Why a file cannot be deployed: the first problem, and how many more there are."""
     first = invalid.problems[0]

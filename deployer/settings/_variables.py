@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _PREFIX = "DEPLOYER_"
 _SEPARATOR = "__"
-_NOT_A_SETTING = "DEPLOYER_CONFIG"
 
 _ALIKE = 0.8
 """How much a variable must look like one of ours (difflib's ratio) to be taken for one. Others belong to
@@ -37,7 +36,7 @@ def override(raw: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[Keys, st
     variables: dict[Keys, str] = {}
     problems = []
     for variable in sorted(env):
-        if not variable.startswith(_PREFIX) or variable == _NOT_A_SETTING or not env[variable]:
+        if not variable.startswith(_PREFIX) or not env[variable]:
             continue
         name = variable.removeprefix(_PREFIX).lower()
         if _SEPARATOR not in name and name not in Settings.model_fields:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deployer.engine.ports import Cluster
     from tests.support.ray_head import ServeHead
 
-SETTLES_SECONDS = 45.0
+SETTLES_SECONDS = 90.0
 """A build, a start or three failed ones take 2-10 s on an idle machine, and a multiple on a busy one."""
 
 FAR_LESS_SECONDS = 4.0

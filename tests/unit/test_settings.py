@@ -200,6 +200,14 @@ def test_the_first_file_that_exists_is_read(tmp_path: Path) -> None:
     assert load(None, {"XDG_CONFIG_HOME": str(tmp_path)}).workers == 32
 
 
+def test_below_a_file_there_is_no_file(tmp_path: Path) -> None:
+    """It is missing, not unreadable: a daemon whose home is /dev/null goes on to the system's settings."""
+    home = tmp_path / "null"
+    home.touch()
+    with pytest.raises(InvalidConfig, match="there is no such file"):
+        load(home / ".config/deployer/deployer.yaml", NO_ENV)
+
+
 def test_a_named_file_that_is_missing(tmp_path: Path) -> None:
     """Nothing else is tried, and the error says who named it."""
     missing = tmp_path / "nope.yaml"
@@ -315,6 +323,21 @@ REFUSED = [
         changed("  staging:", "  Stag_ing:"),
         ["5:3: environments: 'Stag_ing' is no name: use a-z, 0-9 and -, beginning with a letter or a digit"],
         id="no name",
+    ),
+    pytest.param(
+        changed("  staging:", "  -a:"),
+        ["5:3: environments: '-a' is no name: use a-z, 0-9 and -, beginning with a letter or a digit"],
+        id="a name like an option",
+    ),
+    pytest.param(
+        f"{SMALL}    promote_form: dev\n",
+        ["11:5: unknown key 'promote_form' in environments.staging (did you mean 'promote_from'?)"],
+        id="typing error in a later key",
+    ),
+    pytest.param(
+        SMALL[SMALL.index("environments:") :],
+        ["1:1: repositories is missing: add it, as in `repositories: {serve-configs: {url: ...}}`"],
+        id="no repositories at all",
     ),
     pytest.param(
         changed("path: environments/staging", "path: 017"),

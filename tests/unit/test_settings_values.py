@@ -67,6 +67,7 @@ def test_local_repositories_become_absolute(file: Path, tmp_path: Path) -> None:
         ("github.com/org/configs", "must be https://..."),
         ("ext::sh -c id", "must be https://..."),
         ("ext::sh", "must be https://..."),
+        ("git@host::x", "must be https://..."),
         ("-oProxyCommand=id:x", "must be https://..."),
         ("git@-oProxyCommand=id:x", "must be https://..."),
         ("ada:hunter2@git.example.com:configs", "must be https://..."),
@@ -147,15 +148,24 @@ def test_cluster_addresses_that_are_refused(file: Path, address: str, why: str) 
     [
         ("30", "must be a duration such as 30s or 10m, not a number"),
         ("'30'", "cannot be read: 30 has no unit: write 30s for seconds or 30m for minutes"),
-        ("soon", "cannot be read: 'soon' is not a duration"),
+        (
+            "soon",
+            "cannot be read: 'soon' is not a duration: write whole numbers with units,"
+            " as in 30s, 10m, 1h30m or 500ms",
+        ),
         ("999ms", "must be at least 1s"),
     ],
 )
 def test_poll_intervals_that_are_refused(file: Path, interval: str, why: str) -> None:
     """A number without a unit is a guess, and a shorter poll is a load."""
     text = changed("configs.git\n", f"configs.git\n    poll_interval: {interval}\n")
-    (error,) = errors(file, text)
-    assert error.startswith(f"4:20: repositories.serve-configs.poll_interval {why}")
+    assert errors(file, text) == [f"4:20: repositories.serve-configs.poll_interval {why}"]
+
+
+def test_the_shortest_poll_interval(file: Path) -> None:
+    """The bound itself is allowed."""
+    text = changed("configs.git\n", "configs.git\n    poll_interval: 1s\n")
+    assert read(file, text).repositories["serve-configs"].poll_interval == 1.0
 
 
 @pytest.mark.parametrize("number", ["0", "1001", "yes", "3.5", "'x'", "-1"])
@@ -250,6 +260,9 @@ def test_credentials_are_systemds_to_protect(file: Path, token: Path, tmp_path: 
     token.chmod(0o440)
     env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert read(file, with_token(token), env).repositories["serve-configs"].token_file == token
+    elsewhere = {"CREDENTIALS_DIRECTORY": "/run/credentials/deployer.service"}
+    (error,) = errors(file, with_token(token), elsewhere)
+    assert "can be read or changed by others" in error
     token.unlink()
     (error,) = errors(file, with_token(token), env)
     assert error.endswith(f"must name a file, and {token} does not exist")
@@ -333,6 +346,20 @@ def test_what_would_have_no_effect_is_refused(file: Path, url: str, key: str, wh
     text = changed("https://git.example.com/ml/serve-configs.git\n", f"{url}\n    {key}\n")
     (error,) = errors(file, text)
     assert error.partition(": ")[2].startswith(f"repositories.serve-configs.{why}")
+
+
+def test_one_mistake_is_one_error(file: Path) -> None:
+    """What depends on a value that is wrong itself is not complained about."""
+    keys = "    token_file: ./gone\n    username: ada\n"
+    (error,) = errors(file, changed("configs.git\n", f"configs.git\n{keys}"))
+    assert error.startswith("4:17: repositories.serve-configs.token_file must name a file")
+    found = errors(
+        file, changed("https://git.example.com/ml/serve-configs.git\n", "foo\n    ca_file: ./gone\n")
+    )
+    assert [error.partition(" must")[0] for error in found] == [
+        "3:10: repositories.serve-configs.url",
+        "4:14: repositories.serve-configs.ca_file",
+    ]
 
 
 def test_a_certificate_for_a_cluster_without_tls(file: Path) -> None:

@@ -8,13 +8,14 @@ of one that the cluster reported.
 
 from __future__ import annotations
 
-import re
 import threading
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deployer.adapters.serve import parse
+from deployer.adapters.serve.answers import WRONG_PLACE, gist, is_refused_whole, is_web_page, require_200
 from deployer.adapters.serve.credentials import TokenFile
 from deployer.adapters.serve.errors import BadAnswer, NoAnswer, Rejected, Unclear
 from deployer.adapters.serve.transport import Transport, Waits
@@ -26,25 +27,28 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from deployer.adapters.serve.transport import Answer
     from deployer.core.live import Live, Observation
     from deployer.core.record import Rollout
 
-CONNECT_SECONDS = 3.05
-"""One lost SYN is sent again after 1 s and 3 s; who has not answered then is down or behind a firewall."""
 
-GET_WAITS = Waits(connect=CONNECT_SECONDS, read=10.0)
-"""A GET takes 4-34 ms, and 1.6 s while Serve's controller restarts (2.60). More means hung."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a cluster may take, in seconds.
 
-OBSERVE_SECONDS = 15.0
-"""A whole look, two or three GETs: a server that drips its answer must not keep a worker."""
+    `connect`: one lost SYN is sent again after 1 s and 3 s; who has not answered then is down.
+    `get`, between two bytes: a GET takes 4-34 ms, and 1.6 s while Serve's controller restarts (2.60).
+    `look`: two or three GETs in all; a server that drips its answer must not keep a worker.
+    `put`, between two bytes: a PUT that has to start Serve took 15.5 s on a loaded machine (2.60), and
+    giving up early saves nothing: the config would be applied all the same, and we would not know.
+    `whole_put`: as above, with the connection and the answer.
+    """
 
-PUT_WAITS = Waits(connect=CONNECT_SECONDS, read=120.0)
-"""A PUT that has to start Serve took 15.5 s on a loaded machine (2.60), and giving up early is no saving:
-the config would be applied all the same, and we would not know."""
+    connect: float = 3.05
+    get: float = 10.0
+    look: float = 15.0
+    put: float = 120.0
+    whole_put: float = 130.0
 
-PUT_SECONDS = 130.0
-"""A whole PUT: as above, and its answer."""
 
 APPLICATIONS = "/api/serve/applications/"
 """Without the trailing slash Ray answers 404."""
@@ -63,38 +67,20 @@ _CAUSE_LIMIT = 1_000
 _KNOWN_SECRETS_LIMIT = 2_000
 """How many secret values are remembered. An old message can quote a config that is no longer there."""
 
-_SCHEMA_ERRORS = re.compile(r"\d+ validation errors? for \w+\n")
-"""How pydantic's list of errors starts."""
-
-_REFUSED_WHOLE = re.compile(r"\d+ validation errors? for ServeDeploySchema\n")
-"""How the 400 starts that changed nothing; any other 400 comes out of the controller's work (2.60)."""
-
-_SCHEMA_DETAIL = re.compile(r" \[type=\w+,.*\]$")
-"""What pydantic puts after each error: its type and the input. Of use to programmers only."""
-
-_POISON = "get_serve_instance_details"
-"""In the 503 that says "the GCS may be down" but means: the controller cannot describe an application."""
-
-_POISON_STEP = (
-    "A config with `num_replicas` and no value after it does this to every application;"
-    " the next config without it cures it."
-)
-
-_LOG_STEP = "If it stays so, look into dashboard_ServeHead.log on its head node."
-
-_BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-
-_TOKEN_STEP = "Put Ray's token into the file that `cluster.token_file` names."  # noqa: S105 - where, not what
-
-_WRONG_PLACE = (
-    "Check that `cluster.address` names the dashboard itself (port 8265), with a proxy's path if it has one."
-)
+_LIMITS = Limits()
 
 
 class ServeCluster:
     """The `Cluster` port over HTTP. For one worker at a time; `close` may come from any thread."""
 
-    def __init__(self, address: str, *, token_file: Path | None = None, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token_file: Path | None = None,
+        ca_file: Path | None = None,
+        limits: Limits = _LIMITS,
+    ) -> None:
         """Connect to nothing yet.
 
         `address` is the dashboard's URL, with a path if a proxy puts it under one. `token_file` holds
@@ -103,6 +89,7 @@ class ServeCluster:
         """
         self._address = _checked(address)
         self._token = TokenFile(token_file) if token_file else None
+        self._limits = limits
         self._transport = Transport(self._address, ca_file=ca_file)
         self._lock = threading.Lock()
         self._secrets: dict[str, None] = {}
@@ -111,7 +98,7 @@ class ServeCluster:
         """Look once. Never raises for what the network or the server does: that is an observation too."""
         with self._lock:
             try:
-                with self._transport.turn(OBSERVE_SECONDS):
+                with self._transport.turn(self._limits.look):
                     return self._look()
             except NoAnswer as error:
                 cause = self._quoted(error.cause)
@@ -121,7 +108,7 @@ class ServeCluster:
             except BadAnswer as error:
                 cause = self._quoted(error.cause)
                 return Unreadable(
-                    why=f"What answers at {self._address} is no Ray dashboard: {cause}. {_WRONG_PLACE}"
+                    why=f"What answers at {self._address} is not understood: {cause}. {WRONG_PLACE}"
                 )
 
     def apply(self, rollout: Rollout) -> None:
@@ -135,9 +122,13 @@ class ServeCluster:
             try:
                 self._put(config.text.encode())
             except NoAnswer as error:
-                raise self._unclear(error.cause, error.step) from error
+                unclear = self._unclear(error.cause, error.step)
             except BadAnswer as error:
-                raise self._unclear(error.cause, _WRONG_PLACE) from error
+                unclear = self._unclear(error.cause, WRONG_PLACE)
+            else:
+                return
+            # Not inside the `except`: the cause is not scrubbed, and would be printed with a traceback.
+            raise unclear
 
     def close(self) -> None:
         """Cut off a request that is in flight, and give the connection back. Nothing works after it."""
@@ -154,17 +145,22 @@ class ServeCluster:
         return parse.live(version, details, self._clean)
 
     def _get(self, path: str) -> dict[str, Any]:
-        answer = self._transport.get(path, self._authorization(), GET_WAITS)
-        _require_200(answer)
+        waits = Waits(connect=self._limits.connect, read=self._limits.get)
+        answer = self._transport.get(path, self._authorization(), waits)
+        require_200(answer)
         return parse.document(answer.text)
 
     def _put(self, body: bytes) -> None:
         headers = {"Content-Type": "application/json", **self._authorization()}
-        with self._transport.turn(PUT_SECONDS):
-            answer = self._transport.put(APPLICATIONS, headers, body, PUT_WAITS)
+        waits = Waits(connect=self._limits.connect, read=self._limits.put)
+        with self._transport.turn(self._limits.whole_put):
+            answer = self._transport.put(APPLICATIONS, headers, body, waits)
         if answer.status == HTTPStatus.BAD_REQUEST:
             raise self._rejected(answer.text)
-        _require_200(answer)
+        require_200(answer)
+        if is_web_page(answer.text):
+            # A login page of a proxy comes as 200 too; Ray's own answer is empty.
+            raise BadAnswer(cause="it answered the PUT with a web page")
 
     def _authorization(self) -> dict[str, str]:
         if self._token is None:
@@ -175,8 +171,8 @@ class ServeCluster:
         return {"Authorization": f"Bearer {token}"}
 
     def _rejected(self, text: str) -> Rejected:
-        what = self._quoted(_gist(text))
-        if _REFUSED_WHOLE.match(text):
+        what = self._quoted(gist(text))
+        if is_refused_whole(text):
             return Rejected(f"Serve refused the config as a whole: {what}", half_applied=False)
         return Rejected(f"Serve failed while it applied the config: {what}", half_applied=True)
 
@@ -219,41 +215,3 @@ def _checked(address: str) -> str:
         message = f"{address!r} is no address of a dashboard, such as http://ray-prod:8265"
         raise ValueError(message)
     return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
-
-
-def _require_200(answer: Answer) -> None:
-    """Raise NoAnswer for a server that cannot or will not, BadAnswer for one that is not Serve's."""
-    match answer.status:
-        case HTTPStatus.OK:
-            return
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN as status:
-            raise NoAnswer(cause=f"it did not let us in ({status})", step=_TOKEN_STEP)
-        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _BUSY:
-            step = _POISON_STEP if _POISON in answer.text else _LOG_STEP
-            raise NoAnswer(cause=f"it answered {status} ({_gist(answer.text)})", step=step)
-        case status if answer.location:
-            raise BadAnswer(cause=f"it redirects ({status}) to {_place(answer.location)}")
-        case status:
-            raise BadAnswer(cause=f"it answered {status}")
-
-
-def _place(location: str) -> str:
-    """Where a redirect points to, without its query: login pages carry tokens there."""
-    return re.split(r"[?#]", location, maxsplit=1)[0]
-
-
-def _gist(text: str) -> str:
-    """The useful lines of an error body: each schema error with its place, or a traceback's last line."""
-    text = plain(text).strip()
-    if text.startswith("<"):
-        return "a web page"
-    schema = _SCHEMA_ERRORS.search(text)
-    if schema is None:
-        return text.rpartition("\n")[2] or "no reason given"
-    errors: list[str] = []
-    for line in text[schema.end() :].splitlines():
-        if not line.startswith(" "):
-            errors.append(f"{line}:")
-        elif errors and "For further information visit" not in line:
-            errors[-1] += f" {_SCHEMA_DETAIL.sub('', line.strip())}"
-    return "; ".join(errors)

@@ -11,6 +11,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from deployer.adapters.serve.answers import is_web_page
 from deployer.adapters.serve.errors import BadAnswer
 from deployer.core.live import App, Deployment, Live, Replica
 from deployer.core.scrub import plain
@@ -24,7 +25,7 @@ UNKNOWN = "UNKNOWN"
 
 def document(text: str) -> dict[str, Any]:
     """The JSON object in an answer. Raises BadAnswer with what it is instead."""
-    if text.lstrip()[:1] == "<":
+    if is_web_page(text):
         raise BadAnswer(cause="it answered with a web page: a login page, or another service")
     try:
         value = json.loads(text)

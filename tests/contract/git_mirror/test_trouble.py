@@ -126,7 +126,7 @@ def test_what_a_server_refuses_is_one_sentence_with_the_next_step(
 
 
 def test_a_server_is_trusted_by_the_ca_file_alone(tmp_path: Path, new_mirror: NewMirror) -> None:
-    """With its certificate in ca_file a server is read over TLS; without, it is refused with the next step."""
+    """With its certificate in ca_file a server is read over TLS; without, it is refused."""
     require("openssl", shutil.which("openssl") is not None, "apt-get install openssl")
     certificate, key = tmp_path / "ca.pem", tmp_path / "key.pem"
     asked = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]

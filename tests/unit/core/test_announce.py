@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from deployer.core import sentences
 from deployer.core.announce import announcement
 from deployer.core.events import (
     Applied,
@@ -57,12 +60,12 @@ A_GOOD = (*flight(A, 1), *good(1))
         (
             flight(A, 1),
             good(1)[1],
-            'staging: deploy staging#1: 86f7e43 "commit a" is live after 12s.',
+            'staging: deploy staging#1: 86f7e43 "commit a" is live after 12 s.',
         ),
         (
             (*A_GOOD, *flight(A, 2, Kind.ROLLBACK)),
             good(2)[1],
-            'staging: rollback staging#2: 86f7e43 "commit a" is live again after 12s.',
+            'staging: rollback staging#2: 86f7e43 "commit a" is live again after 12 s.',
         ),
         (
             (*A_GOOD, *flight(B, 2)),
@@ -117,3 +120,11 @@ def test_announcements(history: tuple[Event, ...], event: Event, sentence: str |
 def test_an_empty_record_announces_nothing_but_refusals() -> None:
     """There is nothing to say of a rollout that is not there."""
     assert announcement(Record(environment="staging"), good(1)[1]) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.84, "0.8 s"), (9.96, "10.0 s"), (31.4, "31 s"), (312.4, "5m12s")]
+)
+def test_how_long_it_took(seconds: float, text: str) -> None:
+    """As exact as a person needs."""
+    assert sentences.took(timedelta(seconds=seconds)) == text

@@ -242,8 +242,8 @@ def test_a_single_application_is_wrapped() -> None:
         ],
     }
     assert notes == (
-        "the file is in the single-application form, which Serve no longer takes: it is read as a list of one "
-        "application, 'default', with host and port moved to `http_options`",
+        "the file is in the single-application form, which Serve no longer takes: it is read as a list of "
+        "one application, 'default', with host and port moved to `http_options`",
     )
 
 
@@ -259,8 +259,8 @@ def test_a_single_application_can_say_its_name_and_prefix() -> None:
 def test_the_wrapped_form_has_the_digest_of_the_form_it_stands_for() -> None:
     """So that a team can move to the new form without a rollout."""
     wrapped, _ = serve_config.parse(b"import_path: fruit:app\nport: 8001", "f")
-    text = "http_options: {port: 8001}\napplications: [{name: default, route_prefix: /, import_path: 'fruit:app'}]"
-    assert wrapped == parse(text)
+    application = "{name: default, route_prefix: /, import_path: 'fruit:app'}"
+    assert wrapped == parse(f"http_options: {{port: 8001}}\napplications: [{application}]")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""Reads what one environment's folder says at a commit.
+
+Owns the two files' names, their parsing and its cache. Must not know threads or when to look. Invariant:
+nothing that a file holds can raise out of here: what cannot be used is an `Invalid` of this environment.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import structlog
+
+from deployer.core import policy, serve_config
+from deployer.core.errors import InvalidConfig, Problem
+from deployer.core.types import Absent, Desired, Invalid, Policy, Release
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from deployer.adapters.git import Mirror
+    from deployer.core.types import Wanted
+    from deployer.engine.sources._values import EnvironmentSource
+
+CONFIG_FILE = "serve_config.yaml"
+POLICY_FILE = "environment.yaml"
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class EnvironmentReader:
+    """Reads one environment. Parsing a 10 KB file takes 30 ms, so it is done once per content."""
+
+    def __init__(self, source: EnvironmentSource) -> None:
+        """Take where the environment's files are."""
+        self.source = source
+        self._config = _File(source.file(CONFIG_FILE), serve_config.parse)
+        self._policy = _File(source.file(POLICY_FILE), policy.parse)
+
+    def read(self, mirror: Mirror, heads: Mapping[str, str]) -> Wanted:
+        """What git wants of the environment, with the branches where `heads` says. Raises GitUnavailable."""
+        source = self.source
+        commit = heads.get(source.ref)
+        if commit is None:
+            return Absent(why=f"there is no branch {source.branch} in repository {source.repository}")
+        revision = mirror.revision(commit)
+        config = self._config.at(mirror, commit)
+        if config is None:
+            where = f"branch {source.branch} of repository {source.repository}"
+            return Absent(why=f"there is no {self._config.path} on {where}")
+        judged = self._policy.at(mirror, commit)
+        problems = [found for part in (config, judged) if isinstance(part, InvalidConfig) for found in part.problems]
+        if isinstance(config, InvalidConfig) or isinstance(judged, InvalidConfig):
+            return Invalid(revision=revision, problems=tuple(problems))
+        release, notes = Release(revision=revision, config=config[0]), config[1]
+        return Desired(release=release, policy=judged or Policy(), notes=notes)
+
+
+class _File(Generic[T]):
+    """One file of an environment, and what its newest content was parsed to."""
+
+    def __init__(self, path: str, parse: Callable[[bytes, str], T]) -> None:
+        self.path = path
+        self._parse = parse
+        self._parsed: tuple[str, T | InvalidConfig] | None = None
+
+    def at(self, mirror: Mirror, commit: str) -> T | InvalidConfig | None:
+        """What the file says at a commit: None if it is not there, the error if it cannot be used."""
+        try:
+            blob = mirror.read(commit, self.path)
+        except InvalidConfig as error:
+            return error
+        if blob is None:
+            return None
+        if self._parsed is None or self._parsed[0] != blob.id:
+            self._parsed = blob.id, self._outcome(blob.data)
+        return self._parsed[1]
+
+    def _outcome(self, data: bytes) -> T | InvalidConfig:
+        try:
+            return self._parse(data, self.path)
+        except InvalidConfig as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - a bug in the parser must cost one environment, not the thread
+            # Without the error's own text: it may quote the file, and so a secret.
+            kind, lines = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            log.error("file_not_understood", file=self.path, error=kind, traceback=lines)  # noqa: TRY400 - see above
+            message = f"deployer itself failed on this file ({kind}): that is a bug in deployer; see its log"
+            return InvalidConfig((Problem(file=self.path, line=0, column=0, message=message),))
