@@ -71,6 +71,10 @@ e2e: $(VENV)/.dev  ## Run the stories: the real command, real git, real Ray
 machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 50 steps, about 10 minutes
 	@$(BIN)/python -m pytest tests/unit/machine -k TestMachine --hypothesis-profile=long --timeout=3600
 
+.PHONY: docs
+docs: $(VENV)/.dev  ## Take the tour for real and write its transcript to docs/tour.md
+	@$(BIN)/python -m tests.e2e.tour
+
 .PHONY: bench
 bench: $(VENV)/.dev  ## Measure, beside the floor or a peer in the same run
 	@$(BIN)/python -m benchmarks

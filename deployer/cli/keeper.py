@@ -74,7 +74,7 @@ def _wait_for(pid: int) -> int:
 def _kill_descendants() -> None:
     """Kill whatever is left, and what it starts meanwhile, until nothing is."""
     deadline = time.monotonic() + LAST_SECONDS
-    while (pids := _descendants()) and time.monotonic() < deadline:
+    while (pids := descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -84,7 +84,8 @@ def _kill_descendants() -> None:
                 pass
 
 
-def _descendants() -> list[int]:
+def descendants(of: int) -> list[int]:
+    """The processes below this one, from /proc."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
@@ -92,7 +93,7 @@ def _descendants() -> list[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(folder.name))
     found: list[int] = []
-    todo = [os.getpid()]
+    todo = [of]
     while todo:
         below = children.get(todo.pop(), [])
         found += below

@@ -75,7 +75,7 @@ def _application_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
 
 
 def _by_deployment(application: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "deployments" not in application:
+    if not application.get("deployments"):
         return application
     deployments = {
         item["name"]: {key: value for key, value in item.items() if key != "name"}

@@ -32,6 +32,11 @@ def name(release: Release) -> str:
     return f'{release.revision.short} "{release.revision.subject}"'
 
 
+def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop, so that another sentence can follow it."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def clock(at: datetime) -> str:
     """A time of day: `10:42 UTC`."""
     return f"{at:%H:%M} UTC"
@@ -62,8 +67,8 @@ def problems(invalid: Invalid) -> str:
 def blind(why: str, rollout: Rollout | None) -> str:
     """The cluster cannot be seen."""
     if rollout is None:
-        return f"{why} Nothing is changed until it answers."
-    return f"{why} {rollout.id} goes on when it answers; nothing is rolled back because of it."
+        return f"{sentence(why)} Nothing is changed until it answers."
+    return f"{sentence(why)} {rollout.id} goes on when it answers; nothing is rolled back because of it."
 
 
 def progressing(rollout: Rollout, text: str) -> str:
@@ -103,7 +108,7 @@ def nothing_to_deploy(wanted: Invalid | Absent | NotRead, record: Record) -> str
         case Invalid():
             what = f"{wanted.revision.short} cannot be deployed: {problems(wanted)}. Push a fix."
         case Absent(why=why) | NotRead(why=why):
-            what = why
+            what = sentence(why)
         case _:
             assert_never(wanted)
     return f"{what} {_aftermath(record)}"

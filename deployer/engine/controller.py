@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deployer.engine.outbox import Outbox
-    from deployer.engine.sources import Sources
     from deployer.engine.systemd import Notifier
     from deployer.engine.workqueue import WorkQueue
 
@@ -50,6 +49,16 @@ class Passes(Protocol):
         """Run one pass."""
 
 
+class SourceThreads(Protocol):
+    """What the controller needs of the git sources."""
+
+    def start(self) -> None:
+        """Start looking; each find is enqueued."""
+
+    def stop(self, timeout_seconds: float) -> None:
+        """End every look within the time."""
+
+
 class Controller:
     """The engine's threads. `start` and `stop` once each."""
 
@@ -59,7 +68,7 @@ class Controller:
         environments: Sequence[str],
         passes: Passes,
         queue: WorkQueue,
-        sources: Sources,
+        sources: SourceThreads,
         outbox: Outbox,
         notifier: Notifier,
         workers: int,

@@ -157,11 +157,12 @@ def cluster_address(text: str, _base: Base) -> str:
 
 def secret_file(text: str, base: Base) -> Path:
     """A file that holds a secret, and that nobody but its owner can read."""
-    path = _file(text, base)
-    if not base.check_files or (base.credentials and path.is_relative_to(base.credentials)):
+    path = _path(text, base)
+    if not base.check_files:
         return path
-    status = path.stat()
-    if stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+    status = _check_file(path, text)
+    is_systemds = base.credentials is not None and path.is_relative_to(base.credentials)
+    if not is_systemds and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         shown = shlex.quote(str(path))
         mine = status.st_uid == os.geteuid()
         remedy = f"chmod 600 {shown}" if mine else f"chown {os.geteuid()} {shown} && chmod 600 {shown}"
@@ -171,7 +172,10 @@ def secret_file(text: str, base: Base) -> Path:
 
 def public_file(text: str, base: Base) -> Path:
     """A file that is no secret: a certificate."""
-    return _file(text, base)
+    path = _path(text, base)
+    if base.check_files:
+        _check_file(path, text)
+    return path
 
 
 def is_bare_word(text: str) -> bool:
@@ -193,13 +197,13 @@ def _path(text: str, base: Base) -> Path:
     return base.folder / text
 
 
-def _file(text: str, base: Base) -> Path:
-    path = _path(text, base)
-    if not base.check_files:
-        return path
+def _check_file(path: Path, text: str) -> os.stat_result:
+    """Refuse what is no file with something in it. `text` is how the settings name it."""
     shown = "the file that it names" if is_bare_word(text) else str(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        # Also because to open a named pipe waits for somebody to write into it.
+        if not stat.S_ISREG(status.st_mode):
             _refuse(f"must name a file, and {shown} is something else")
         with path.open("rb") as file:
             is_empty = not file.read(1)
@@ -209,7 +213,7 @@ def _file(text: str, base: Base) -> Path:
         _refuse(f"must name a file, and {shown} cannot be read: {error.strerror}")
     if is_empty:
         _refuse(f"must name a file, and {shown} is empty")
-    return path
+    return status
 
 
 def _remote_url(text: str) -> str:

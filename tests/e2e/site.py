@@ -172,7 +172,9 @@ class Site:
         """The status as the daemon published it last, read in this process: fast enough to poll."""
         store = SqlStore.open_readonly(self.root / "state" / STORE_FILE)
         try:
-            return store.views()["staging"][1]
+            views = store.views()
+            assert "staging" in views, "the daemon has not published anything yet"
+            return views["staging"][1]
         finally:
             store.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -100,7 +101,8 @@ def test_a_second_daemon_is_told_who_holds_it(path: Path) -> None:
 def test_it_is_free_after_an_orderly_end(path: Path) -> None:
     """Also after an error inside the block."""
     with another_process(path):
-        pass
+        assert (path / "holder.json").exists()
+    assert not (path / "holder.json").exists()
     with pytest.raises(RuntimeError, match="inside"), lock(path):
         raise RuntimeError("inside")  # noqa: EM101 - no message for people
     with lock(path):
@@ -158,6 +160,18 @@ def test_asking_disturbs_nobody(path: Path) -> None:
         finally:
             started.set()
     assert all(one.result(5) > 0 for one in asking)
+
+
+def test_two_that_ask_do_not_see_each_other(path: Path) -> None:
+    """Somebody who is just asking is not mistaken for a daemon."""
+    with lock(path):
+        pass
+    asking = os.open(path / "lock", os.O_RDONLY)
+    try:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert holder(path) is None
+    finally:
+        os.close(asking)
 
 
 def _file_in_the_way(path: Path) -> None:

@@ -22,6 +22,9 @@ _MARK = "deployer-url"
 _LITTER = ("*.lock", "gc.pid", "refs/**/*.lock", "objects/*/tmp_*", "objects/pack/.tmp-*")
 """What a git that was killed leaves. A lock on a branch stops every later fetch of it (measured)."""
 
+_PACKS = 50
+"""Packs that git puts up with (gc.autoPackLimit)."""
+
 
 class Directory:
     """One mirror's directory."""
@@ -67,6 +70,13 @@ class Directory:
         for path in litter:
             path.unlink(missing_ok=True)
         return bool(litter)
+
+    def is_crowded(self) -> bool:
+        """Whether git itself would tidy up: it looks into each pack for every object that it reads.
+
+        Each fetch leaves one, because what is checked (transfer.fsckObjects) is kept as it came.
+        """
+        return sum(1 for _ in (self.path / "objects" / "pack").glob("*.pack")) > _PACKS
 
     def beside(self) -> Directory:
         """Where a new mirror is built that is to take this one's place."""

@@ -39,9 +39,6 @@ _LOOK_SECONDS = 30.0
 _FETCH_SECONDS = 300.0
 """For a fetch: the first one moves a whole tree (1 GB at 4 MB/s), later ones take milliseconds."""
 
-_CROWDED = 27
-"""Objects in one of 256 folders that make git call a repository crowded (gc.auto = 6700)."""
-
 _OURS = "refs/deployer/"
 """Where the branches are kept: `refs/heads/x` as `refs/deployer/heads/x`."""
 
@@ -88,6 +85,8 @@ class Mirror:
         One request, nothing is fetched.
         """
         wanted = {check_ref(ref) for ref in refs}
+        if not wanted:
+            return {}
         with self._edge():
             self._remote.check_token()
             lines = (line.partition("\t") for line in self._ls_remote(wanted).splitlines())
@@ -132,11 +131,9 @@ class Mirror:
             return self._reading(lambda git: self._reader.file(git, commit, path))
 
     def tidy(self) -> None:
-        """Pack the mirror if many small fetches crowded it: seconds, so call it when nothing waits."""
+        """Pack the mirror if many fetches crowded it: up to seconds, so call it when nothing waits."""
         with self._edge():
-            # git's own measure: it looks at one of the 256 folders.
-            crowd = self._directory.path / "objects" / "17"
-            if crowd.is_dir() and len(list(crowd.iterdir())) > _CROWDED:
+            if self._directory.is_crowded():
                 self._open().git.gc("--quiet", "--prune=now", kill_after_timeout=self._fetch_seconds)
 
     def release(self) -> None:

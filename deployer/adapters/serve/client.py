@@ -211,7 +211,7 @@ def _checked(address: str) -> str:
         message = "a cluster's address cannot hold a user or a password: use token_file"
         raise ValueError(message)
     is_http = url.scheme in {"http", "https"} and url.hostname
-    if not is_http or url.query or url.fragment or " " in address or plain(address) != address:
+    if not is_http or url.query or url.fragment or " " in address or not address.isprintable():
         message = f"{address!r} is no address of a dashboard, such as http://ray-prod:8265"
         raise ValueError(message)
     return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"

@@ -1,8 +1,8 @@
 """One HTTP conversation with one server that may be slow, broken or hostile.
 
 Owns what a request may take (time, size) and what counts as an answer. Must not know Serve. Invariant:
-every turn ends within its time whatever the server does (but for the resolver's own time-out, which
-nobody can cut short), and holds at most 16 MiB of each answer.
+every turn ends within its time whatever the server does (a name look-up and an attempt to connect, which
+nobody can cut short, have limits of their own), and holds at most 16 MiB of each answer.
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ def _translated(error: OSError, waits: Waits) -> NoAnswer | BadAnswer:
             return NoAnswer(cause=f"TLS failed ({_innermost(error)})", step=_CHECK_TLS)
         case requests.exceptions.ConnectTimeout():
             return NoAnswer(cause=f"no connection within {waits.connect:g} s", step=_CHECK_ADDRESS)
+        case requests.exceptions.ReadTimeout() if "handshake" in _innermost(error):
+            return NoAnswer(cause=f"no TLS handshake within {waits.connect:g} s", step=_CHECK_TLS)
         case requests.exceptions.ReadTimeout():
             return _silent(waits)
         case requests.exceptions.ChunkedEncodingError():

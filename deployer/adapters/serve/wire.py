@@ -106,26 +106,14 @@ class _Plain(HTTPConnection):
 
 
 class _Tls(HTTPSConnection):
-    """The same with TLS, where also the handshake can be cut."""
+    """The same with TLS. The handshake before it has the connection's time-out, as a whole."""
 
     wire: Wire
-    _copy: socket.socket | None = None
-
-    def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
-        # The handshake takes this socket object apart, so a copy of its descriptor stands in until then.
-        self._copy = connected.dup()
-        self.wire.opened(self._copy)
-        return connected
 
     def connect(self) -> None:
         """Connect, shake hands, and report."""
-        try:
-            super().connect()
-            self.wire.opened(self.sock)
-        finally:
-            if self._copy is not None:
-                self._copy.close()
+        super().connect()
+        self.wire.opened(self.sock)
 
 
 class _Adapter(HTTPAdapter):

@@ -56,9 +56,7 @@ _ROLLOUTS = select(ROLLOUTS.c.id, ROLLOUTS.c.data).where(ROLLOUTS.c.id.in_(bindp
 _ADD_ROLLOUT = insert(ROLLOUTS)
 _KEEP_ROLLOUT = update(ROLLOUTS).where(ROLLOUTS.c.id == bindparam("name"))
 _ADD_MESSAGE = insert(OUTBOX)
-_KEEP_MESSAGES = update(OUTBOX).where(
-    OUTBOX.c.id.in_(bindparam("ids", expanding=True)), OUTBOX.c.delivered_at.is_(None)
-)
+_KEEP_MESSAGES = update(OUTBOX).where(OUTBOX.c.id.in_(bindparam("ids", expanding=True)))
 _DELIVERED = _KEEP_MESSAGES.values(delivered_at=bindparam("now"), attempts=OUTBOX.c.attempts + 1)
 _NOT_DELIVERED = _KEEP_MESSAGES.values(attempts=OUTBOX.c.attempts + 1)
 _ADD_VIEW = insert(VIEWS)

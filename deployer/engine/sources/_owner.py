@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import replace
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
-from deployer.adapters.git import GitUnavailable, Mirror, local_git_dir
+from deployer.adapters.git import GitUnavailable, Mirror
 from deployer.core.types import NotRead
 from deployer.engine.sources._reading import EnvironmentReader
 from deployer.engine.sources._values import RefMoved, RepositoryLook
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from deployer.core.types import Wanted
     from deployer.engine.sources._values import EnvironmentSource, RepositorySpec
-    from deployer.engine.sources._watch import Watcher
+    from deployer.engine.sources._watch import RepositoryWatch, Watcher
 
 _SOON_SECONDS = 3.0
 """Between looks after activity: who pushed once pushes again, and waits for it."""
@@ -46,6 +46,9 @@ _JITTER = 0.1
 
 _SETTLE_SECONDS = 0.02
 """After a look, before the next. A push of many branches is one look and one more, not one for each."""
+
+_NEVER = object()
+"""The commit of an environment that was never published."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,10 +70,166 @@ class Owner:
         self._mirror = Mirror(
             mirror_path, spec.url, token_file=spec.token_file, username=spec.username, ca_file=spec.ca_file
         )
-        self._unread = {source.environment: EnvironmentReader(source) for source in sources}
+        self._readers = [EnvironmentReader(source) for source in sources]
         self._refs = sorted({source.ref for source in sources})
         self._publish = publish
         self._on_look = on_look
+        # By environment: the commit that what was published came from; None if its branch was not there.
+        self._published_at: dict[str, str | None] = {}
+        self._active_until = 0.0
+        self._failures = 0
+        self._trouble: str | None = None
+        self._since: datetime | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def start(self, watcher: Watcher, delay_seconds: float) -> None:
+        """Look for the first time after the delay, then again and again until `request_stop`."""
+        arguments = (watcher.watch(self._spec.url, self.wake), delay_seconds)
+        self._thread = threading.Thread(
+            target=self._run, args=arguments, name=f"git-{self._spec.name}", daemon=True
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once, or once more if a look is under way. Safe in any thread."""
+        self._wake.set()
+
+    def request_stop(self) -> None:
+        """End the look that is under way, and the thread. Does not wait."""
+        self._stopping.set()
+        self._wake.set()
+        self._mirror.interrupt()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the thread to end; whether it did."""
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+        return self._thread is None or not self._thread.is_alive()
+
+    # --- in the thread -----------------------------------------------------------------------------------
+
+    def _run(self, watch: RepositoryWatch, delay_seconds: float) -> None:
+        try:
+            while True:
+                self._wake.wait(delay_seconds)
+                if self._stopping.is_set():
+                    return
+                self._wake.clear()
+                self._attempt(watch)
+                self._stopping.wait(_SETTLE_SECONDS)
+                delay_seconds = self._pause_seconds()
+        finally:
+            self._mirror.close()
+
+    def _attempt(self, watch: RepositoryWatch) -> None:
+        """One look, whatever comes of it."""
+        try:
+            # Before the look: what moves between the two is seen by the watch.
+            watch.keep()
+            self._look()
+        except GitUnavailable as error:
+            self._failed(error.why)
+        except Exception as error:
+            # A bug must cost one look of one repository, never its thread.
+            log.exception("git_look_failed", repository=self._spec.name)
+            what = f"deployer itself failed on repository {self._spec.name} ({type(error).__name__})"
+            self._failed(f"{what}: that is a bug in deployer; see its log")
+        else:
+            self._succeeded()
+        finally:
+            self._mirror.release()
+
+    def _look(self) -> None:
+        heads = self._mirror.heads(self._refs)
+        before = self._mirror.known_heads()
+        now = self._mirror.fetch(heads)
+        self._announce(before, now)
+        self._read(now)
+        self._mirror.tidy()
+
+    def _announce(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+        """Tell which branches moved."""
+        moved = []
+        for ref in self._refs:
+            old, new = before.get(ref), now.get(ref)
+            if old == new:
+                continue
+            self._active_until = time.monotonic() + _ACTIVE_SECONDS
+            log.info("git_moved", repository=self._spec.name, ref=ref, old=old, new=new)
+            with suppress(GitUnavailable):  # reading the environment fails the same way, and says so
+                revision = None if new is None else self._mirror.revision(new)
+                moved.append(RefMoved(ref=ref, old=old, new=revision))
+        if moved:
+            self._tell(RepositoryLook(repository=self._spec.name, moved=tuple(moved)))
+
+    def _read(self, heads: Mapping[str, str]) -> None:
+        """Publish each environment whose branch moved; trouble with one does not keep the others waiting."""
+        trouble = None
+        for reader in self._readers:
+            name, commit = reader.source.environment, heads.get(reader.source.ref)
+            if self._stopping.is_set() or self._published_at.get(name, _NEVER) == commit:
+                continue
+            try:
+                wanted = reader.read(self._mirror, heads)
+            except GitUnavailable as error:
+                trouble = trouble or error
+                continue
+            self._published_at[name] = commit
+            self._publish(name, wanted)
+        if trouble is not None:
+            raise trouble
+
+    def _read_from_disk(self, why: str) -> None:
+        """For environments of which nothing is known yet: what the mirror has, or why there is nothing."""
+        unread = [reader for reader in self._readers if reader.source.environment not in self._published_at]
+        known: Mapping[str, str] = {}
+        with suppress(GitUnavailable):
+            known = self._mirror.known_heads() if unread else {}
+        for reader in unread:
+            name, ref = reader.source.environment, reader.source.ref
+            wanted: Wanted = NotRead(why=why)
+            if ref in known:
+                try:
+                    wanted = reader.read(self._mirror, known)
+                    self._published_at[name] = known[ref]
+                except GitUnavailable:
+                    known = {}  # the mirror is damaged as well: each try would cost a time-out
+            self._publish(name, wanted)
+
+    def _succeeded(self) -> None:
+        since, self._since = self._since, None
+        self._failures, self._trouble = 0, None
+        if since is not None:
+            log.info("git_recovered", repository=self._spec.name, since=since.isoformat())
+            self._tell(RepositoryLook(repository=self._spec.name, since=since))
+
+    def _failed(self, why: str) -> None:
+        if self._stopping.is_set():
+            return
+        self._failures += 1
+        self._since = self._since or datetime.now(UTC)
+        is_news, self._trouble = why != self._trouble, why
+        (log.warning if is_news else log.debug)(
+            "git_unavailable", repository=self._spec.name, why=why, since=self._since.isoformat()
+        )
+        if is_news:
+            self._tell(RepositoryLook(repository=self._spec.name, unavailable=why, since=self._since))
+        self._read_from_disk(why)
+
+    def _tell(self, look: RepositoryLook) -> None:
+        try:
+            self._on_look(look)
+        except Exception:
+            log.exception("look_listener_failed", repository=self._spec.name)
+
+    def _pause_seconds(self) -> float:
+        if self._failures:
+            # The exponent is capped, or a month of failures would overflow a float.
+            seconds = min(_FIRST_RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), _LAST_RETRY_SECONDS)
+        elif time.monotonic() < self._active_until:
+            seconds = min(self._spec.poll_seconds, _SOON_SECONDS)
+        else:
+            seconds = self._spec.poll_seconds
+        return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - jitter, not a secret

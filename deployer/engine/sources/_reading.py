@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
+from deployer.adapters.git import GitUnavailable
 from deployer.core import policy, serve_config
 from deployer.core.errors import InvalidConfig, Problem
 from deployer.core.types import Absent, Desired, Invalid, Policy, Release
@@ -51,7 +52,9 @@ class EnvironmentReader:
             where = f"branch {source.branch} of repository {source.repository}"
             return Absent(why=f"there is no {self._config.path} on {where}")
         judged = self._policy.at(mirror, commit)
-        problems = [found for part in (config, judged) if isinstance(part, InvalidConfig) for found in part.problems]
+        problems = [
+            found for part in (config, judged) if isinstance(part, InvalidConfig) for found in part.problems
+        ]
         if isinstance(config, InvalidConfig) or isinstance(judged, InvalidConfig):
             return Invalid(revision=revision, problems=tuple(problems))
         release, notes = Release(revision=revision, config=config[0]), config[1]
@@ -70,22 +73,24 @@ class _File(Generic[T]):
         """What the file says at a commit: None if it is not there, the error if it cannot be used."""
         try:
             blob = mirror.read(commit, self.path)
+            if blob is None:
+                return None
+            if self._parsed is None or self._parsed[0] != blob.id:
+                self._parsed = blob.id, self._outcome(blob.data)
+            return self._parsed[1]
+        except GitUnavailable:
+            raise
         except InvalidConfig as error:
             return error
-        if blob is None:
-            return None
-        if self._parsed is None or self._parsed[0] != blob.id:
-            self._parsed = blob.id, self._outcome(blob.data)
-        return self._parsed[1]
+        except Exception as error:  # noqa: BLE001 - a bug must cost one environment, not the thread
+            # Without the error's own text: it may quote the file, and so a secret.
+            kind, lines = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            log.error("file_not_understood", file=self.path, error=kind, traceback=lines)  # noqa: TRY400 - see above
+            message = f"deployer itself failed on this file ({kind}): that is a bug in deployer; see its log"
+            return InvalidConfig((Problem(file=self.path, line=0, column=0, message=message),))
 
     def _outcome(self, data: bytes) -> T | InvalidConfig:
         try:
             return self._parse(data, self.path)
         except InvalidConfig as error:
             return error
-        except Exception as error:  # noqa: BLE001 - a bug in the parser must cost one environment, not the thread
-            # Without the error's own text: it may quote the file, and so a secret.
-            kind, lines = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
-            log.error("file_not_understood", file=self.path, error=kind, traceback=lines)  # noqa: TRY400 - see above
-            message = f"deployer itself failed on this file ({kind}): that is a bug in deployer; see its log"
-            return InvalidConfig((Problem(file=self.path, line=0, column=0, message=message),))

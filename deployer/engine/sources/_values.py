@@ -7,15 +7,11 @@ is always a full name, and a path stays inside its repository.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from deployer.adapters.git import check_ref
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from deployer.core.types import Revision
+from deployer.core.types import Revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

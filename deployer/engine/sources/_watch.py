@@ -23,6 +23,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from deployer.adapters.git import local_git_dir
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -63,9 +65,9 @@ class Watcher:
             return
         self._observer = observer
 
-    def watch(self, git_dir: Path, changed: Callable[[], None]) -> RepositoryWatch:
-        """A watch of a repository's branches; set with its `keep`."""
-        return RepositoryWatch(self._observer, git_dir, changed)
+    def watch(self, url: str, changed: Callable[[], None]) -> RepositoryWatch:
+        """A watch of a repository's branches. Nothing is watched before its `keep`."""
+        return RepositoryWatch(self._observer, url, changed)
 
     def stop(self) -> None:
         """End every watch."""
@@ -77,9 +79,10 @@ class Watcher:
 class RepositoryWatch:
     """The watches of one repository, kept by the one thread that follows it."""
 
-    def __init__(self, observer: BaseObserver | None, git_dir: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, observer: BaseObserver | None, url: str, changed: Callable[[], None]) -> None:
+        """Take whom to wake. `observer` is None where nothing can be watched."""
         self._observer = observer
-        self._git_dir = git_dir
+        self._url = url
         self._branches = _Handler(changed, only=None)
         self._packed = _Handler(changed, only="packed-refs")
         self._directory: tuple[int, int] | None = None
@@ -88,31 +91,30 @@ class RepositoryWatch:
     def keep(self) -> None:
         """Set the watches if they are not set, or if the repository was replaced by another one.
 
-        Cheap enough for every look: one stat.
+        Cheap enough for every look: two stats.
         """
-        if self._observer is None:
+        git_dir = local_git_dir(self._url)
+        if self._observer is None or git_dir is None:
             return
-        heads = self._git_dir / "refs" / "heads"
         try:
-            found = os.stat(heads)
-            if (found.st_dev, found.st_ino) == self._directory:
-                return
-            self._release(self._observer)
-            # Never the whole repository: `objects` has 256 folders, and every push writes into them.
-            self._watches = [
-                self._observer.schedule(self._branches, heads, recursive=True, event_filter=_CHANGES),
-                self._observer.schedule(self._packed, self._git_dir, event_filter=_CHANGES),
-            ]
-            self._directory = found.st_dev, found.st_ino
+            heads = (git_dir / "refs" / "heads").stat()
+            if (heads.st_dev, heads.st_ino) != self._directory:
+                self._set(self._observer, git_dir)
+                self._directory = heads.st_dev, heads.st_ino
+        except FileNotFoundError:
+            self._directory = None  # the look says it better
         except OSError as error:
-            if self._directory is not None or not isinstance(error, FileNotFoundError):
-                log.warning("watch_unavailable", repository=str(self._git_dir), why=str(error))
-            self._directory = None
+            log.warning("watch_unavailable", repository=str(git_dir), why=str(error))
 
-    def _release(self, observer: BaseObserver) -> None:
-        for watch in self._watches:
-            observer.unschedule(watch)
-        self._watches = []
+    def _set(self, observer: BaseObserver, git_dir: Path) -> None:
+        while self._watches:
+            observer.unschedule(self._watches.pop())
+        # Never the whole repository: `objects` has 256 folders, and every push writes into them.
+        for handler, path, deep in (
+            (self._branches, git_dir / "refs" / "heads", True),
+            (self._packed, git_dir, False),
+        ):
+            self._watches.append(observer.schedule(handler, path, recursive=deep, event_filter=_CHANGES))
 
 
 class _Handler(FileSystemEventHandler):

@@ -171,22 +171,30 @@ def test_a_damaged_mirror_of_a_remote_that_is_down_is_only_unavailable(
 
 
 def test_a_crowded_mirror_is_packed_and_still_read(local: World) -> None:
-    """Thousands of small fetches do not fill the disk with small files."""
+    """Thousands of small fetches leave one pack, not thousands."""
     commit = local.origin.commit({CONFIG: "1"})
     mirror = local.mirror()
     bring(mirror)
-    crowd = local.folder / "mirror.git" / "objects" / "17"
-    git_dir = f"--git-dir={local.folder / 'mirror.git'}"
-    number = 0
-    while not crowd.is_dir() or len(list(crowd.iterdir())) <= 27:
-        data = b"".join(b"blob\ndata %d\n%d\n" % (len(str(n)), n) for n in range(number, number + 2000))
-        run_git(git_dir, "-c", "fastimport.unpackLimit=100000", "fast-import", "--quiet", data=data)
-        number += 2000
+    blobs = b"".join(b"blob\ndata 2\n%d\ncheckpoint\n" % number for number in range(10, 70))
+    local.mirrored.git("-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", data=blobs)
+    packs = local.mirrored.path / "objects" / "pack"
+    assert len(list(packs.glob("*.pack"))) > 50
 
     mirror.tidy()
 
-    assert not list((local.folder / "mirror.git").glob("objects/??/*"))
+    assert len(list(packs.glob("*.pack"))) == 1
     assert text(mirror, commit) == "1"
+
+
+def test_every_fetch_leaves_a_pack_so_packs_are_what_to_count(local: World) -> None:
+    """If git ever unpacks what it fetched, loose objects must be counted too."""
+    mirror = local.mirror()
+    for number in range(3):
+        local.origin.commit({CONFIG: str(number)})
+        bring(mirror)
+
+    assert len(list(local.mirrored.path.glob("objects/pack/*.pack"))) == 3
+    assert not list(local.mirrored.path.glob("objects/??/*"))
 
 
 def test_a_mirror_that_is_not_crowded_is_left_alone(local: World, git_calls: Callable[[], list[str]]) -> None:

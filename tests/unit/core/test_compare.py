@@ -145,6 +145,18 @@ OTHERS = [
     pytest.param(
         deployment(num_replicas=3), deployment(), "deployments.D.num_replicas", id="without its count"
     ),
+    pytest.param(
+        deployment(num_replicas=10),
+        deployment(num_replicas="DEBUG"),
+        "deployments.D.num_replicas",
+        id="a count is no log level",
+    ),
+    pytest.param(
+        deployment(placement_group_bundles=None),
+        deployment(placement_group_bundles=[]),
+        "deployments.D.placement_group_bundles",
+        id="a list instead of a null",
+    ),
     pytest.param(app(deployments=[]), app(), "deployments", id="no deployments at all"),
     pytest.param(deployment(), app(deployments=[]), "deployments", id="without the deployment"),
     pytest.param(app(deployments=[]), deployment(), "deployments", id="one deployment more"),

