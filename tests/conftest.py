@@ -11,6 +11,9 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+# One real Ray head for the whole session, made when a test first asks for it.
+pytest_plugins = ["tests.support.ray_head"]
+
 # CI sets it: a test that cannot run there is a failure of CI, not a skip.
 REQUIRE_ALL = "DEPLOYER_REQUIRE_ALL"
 

@@ -22,6 +22,10 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GRACE_SECONDS = 3.0
 """From SIGTERM to SIGKILL. `ray start --block` without applications ends itself in 2.3 s; with some it
@@ -44,8 +48,13 @@ def main(folder: Path, command: list[str]) -> int:
     ended = threading.Event()
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own caller's command
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(child.pid, signal.SIGTERM))
-        threading.Thread(target=_end_with_parent, args=[child.pid, ended], daemon=True).start()
+
+        def end() -> None:
+            _end(child.pid, ended)
+
+        # Also on a SIGTERM to ourselves. In a thread, because the main one has to go on collecting.
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=end, daemon=True).start())
+        threading.Thread(target=_with_parent, args=[end], daemon=True).start()
         child.returncode = _wait_for(child.pid)
         ended.set()
         _kill_descendants()
@@ -54,8 +63,13 @@ def main(folder: Path, command: list[str]) -> int:
     return child.returncode
 
 
-def _end_with_parent(pid: int, ended: threading.Event) -> None:
+def _with_parent(end: Callable[[], None]) -> None:
     os.read(sys.stdin.fileno(), 1)
+    end()
+
+
+def _end(pid: int, ended: threading.Event) -> None:
+    """Ask it to end, then make it."""
     for order in (signal.SIGTERM, signal.SIGKILL):
         if not ended.is_set():
             with suppress(ProcessLookupError):

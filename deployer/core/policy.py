@@ -12,10 +12,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from deployer.core import durations, yaml
+from deployer.core.document import Document, kind
 from deployer.core.redact import Path, quote
 from deployer.core.textfile import invalid
 from deployer.core.types import Deadlines, Policy
-from deployer.core.yaml import Document, kind
 
 if TYPE_CHECKING:
     from deployer.core.errors import Problem

@@ -198,7 +198,7 @@ def _started(record: Record, event: Started) -> Record:
     return replace(
         record,
         rollouts=record.rollouts + 1,
-        apps=record.apps | event.release.config.applications().keys(),
+        apps=record.apps.union(event.release.config.applications()),
         rollout=Rollout(
             id=event.rollout,
             kind=event.kind,

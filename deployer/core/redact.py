@@ -15,7 +15,10 @@ Path = tuple[str | int, ...]
 _NAME_WIDTH = 60
 """Characters: longer than any sensible name, and short enough for a sentence."""
 
-_NAME = r"(?:env_vars|password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)"
+_NAME = (
+    "(?:env_vars|password|passwd|passphrase|secret|token|credentials?"
+    "|api[_-]?key|access[_-]?key|private[_-]?key)"
+)
 _KEY = re.compile(rf"(?:.*[_-])?{_NAME}", re.IGNORECASE | re.DOTALL)
 # Looks back one character only: a search for the whole of `hf_token` takes quadratic time on "a-a-a-...".
 _WORD = re.compile(rf"(?<![a-z0-9]){_NAME}(?!\w)", re.IGNORECASE)

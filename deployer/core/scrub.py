@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
@@ -103,14 +104,17 @@ def _secret_parts(value: str) -> Iterator[str]:
         yield from (line for line in value.splitlines() if len(line) >= _MIN_LINE_CHARACTERS)
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    yield secret
+@lru_cache(maxsize=4096)
+def _spellings(secret: str) -> tuple[str, ...]:
+    """How it can stand in a text. Cached: the same few are looked for in every message of every look."""
     stripped = plain(secret)
-    if len(stripped) >= MIN_SECRET_CHARACTERS:
-        yield stripped
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield repr(secret)[1:-1]
-    yield quote(secret, errors="replace")
-    yield quote(secret, safe="", errors="replace")
-    yield quote_plus(secret, errors="replace")
+    return (
+        secret,
+        stripped if len(stripped) >= MIN_SECRET_CHARACTERS else secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+        quote(secret, errors="replace"),
+        quote(secret, safe="", errors="replace"),
+        quote_plus(secret, errors="replace"),
+    )

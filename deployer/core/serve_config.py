@@ -16,10 +16,10 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from deployer.core import yaml
+from deployer.core.document import Document, kind
 from deployer.core.redact import Path, quote
 from deployer.core.textfile import invalid
 from deployer.core.types import ServeConfig
-from deployer.core.yaml import Document, kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,8 +41,9 @@ _TOP_LEVEL = frozenset(
 _ADDRESS = ("host", "port")
 _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 """Unicode's categories of control, direction and line-breaking characters."""
-# Measured on 2.60, and met in production (kodosumi issue 82): the config is stored before it is tried, so
-# that a controller which restarts with it dies for good.
+_REFUSED_LATE = "Ray would refuse it only in the middle of the rollout"
+# For an application's. Measured on 2.60, and met in production (kodosumi issue 82): the config is stored
+# before it is tried, so that a controller which restarts with it dies for good.
 _HALF_APPLIED = (
     "Serve would do half of the change, answer 400, and not survive the next crash of its controller"
 )
@@ -157,13 +158,15 @@ class _Check:
                 continue
             yield here, item
             name = item.get("name")
-            if isinstance(name, str) and name in first:
+            if not isinstance(name, str) or not name:
+                continue
+            if name in first:
                 line, _ = self._document.marks[first[name]]
                 self._wrong(
                     (*here, "name"),
                     f"{what} {quote(name)} is listed twice (first at line {line}): {if_twice}. Remove one",
                 )
-            elif isinstance(name, str):
+            else:
                 first[name] = (*here, "name")
 
     def _application(self, application: dict[str, Any], path: Path) -> None:
@@ -259,4 +262,4 @@ class _Check:
                 self._poison((*path, "setup_timeout_seconds"), why)
 
     def _poison(self, path: Path, message: str) -> None:
-        self._wrong(path, f"{message}. {_HALF_APPLIED}")
+        self._wrong(path, f"{message}. {_REFUSED_LATE if 'deployments' in path else _HALF_APPLIED}")

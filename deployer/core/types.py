@@ -64,7 +64,7 @@ class ServeConfig:
         return body
 
     def applications(self) -> dict[str, dict[str, Any]]:
-        """The applications by name, in the file's order."""
+        """The applications by name, in the order of their names."""
         return {application["name"]: application for application in self.body()["applications"]}
 
 

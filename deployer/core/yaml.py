@@ -6,16 +6,15 @@ not know what the values mean. Invariant: whatever the bytes are, it ends in a `
 
 PyYAML reads (YAML 1.1, so `yes` is true and `017` is 15), because `serve deploy` reads with it and another
 reader would see another config. Its pure-Python loader only: the C loader kills the process on 30 KB of `[`
-(6.0.3). And its composer only: its constructor makes dates, bytes, sets and circular lists, which JSON
-cannot hold, and raises five kinds of errors on malformed scalars that are no YAMLError.
+(6.0.3). And of its constructor only the reading of single scalars: the rest makes dates, bytes, sets and
+circular lists, which JSON cannot hold, and lets the last of two equal keys win.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -23,14 +22,18 @@ from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from deployer.core import textfile
+from deployer.core.document import Document
 from deployer.core.errors import Problem
 from deployer.core.redact import Path, is_secret, quote
 from deployer.core.textfile import Place, TextFile, invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
     from yaml.error import Mark
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "MAX_NUMBER_LENGTH", "Document", "load"]
 
 MAX_BYTES = 256 * 1024
 """200 applications are 77 KB. The pure loader reads 0.4 to 2 MB/s: 1 MiB of short words took 2.7 s."""
@@ -68,27 +71,6 @@ _ALLOWED = "\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\
 _FORBIDDEN = re.compile(f"[^{_ALLOWED}]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """What a file says (None if it says nothing), and where it says it.
-
-    `value` is made of dict, list, str, int, float, bool and None, and JSON can hold it. `marks` is where
-    each value starts, `key_marks` where its key does. A merged or aliased value is where it was written.
-    """
-
-    value: Any = field(repr=False)
-    marks: Mapping[Path, Place] = field(repr=False)
-    key_marks: Mapping[Path, Place] = field(repr=False)
-    file: TextFile
-
-    def problem(self, path: Path, message: str, *, at_key: bool = False) -> Problem:
-        """A problem with the value at `path`, or with its key. Nothing there: with what should hold it."""
-        while path not in self.marks:
-            path = path[:-1]
-        place = self.key_marks.get(path) if at_key else None
-        return self.file.problem(place or self.marks[path], message)
-
-
 def load(data: bytes, file: str, *, keys_as_written: bool = False) -> Document:
     """Read one YAML document. `file` is its name in messages.
 
@@ -111,23 +93,6 @@ def load(data: bytes, file: str, *, keys_as_written: bool = False) -> Document:
     tree = _Tree(replace(text, hidden=_hidden(root)), keys_as_written=keys_as_written)
     value = tree.read(root)
     return Document(value=value, marks=tree.marks, key_marks=tree.key_marks, file=tree.file)
-
-
-def kind(value: object) -> str:
-    """What a value is, in the words of a person."""
-    match value:
-        case None:
-            return "nothing (null)"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case _:
-            return "a mapping"
 
 
 def _code(character: str) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from deployer.core import textfile, yaml
+from deployer.core.document import kind
 from deployer.core.redact import Path as Keys
 from deployer.core.redact import quote
-from deployer.core.yaml import kind
 from deployer.settings import _find as find
 from deployer.settings import _values as values
 from deployer.settings import _variables as variables

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from deployer.core import durations
+from deployer.core.document import kind
 from deployer.core.redact import quote
-from deployer.core.yaml import kind
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from tests.support.ray_head import ServeHead
 
-pytest_plugins = ["tests.support.ray_head"]
-
 
 @pytest.fixture
 def site(tmp_path: Path, fresh_serve: ServeHead) -> Iterator[Site]:

@@ -84,7 +84,7 @@ class Site:
         self.bare = self.root / "configs.git"
         self.clone = self.root / "clone"
         self.settings = self.root / "deployer.yaml"
-        git(self.root, "init", "--quiet", "--bare", "--initial-branch", BRANCH, str(self.bare))
+        git(self.root, "init", "--quiet", "--bare", "--initial-branch", "main", str(self.bare))
         git(self.root, "clone", "--quiet", str(self.bare), str(self.clone))
         git(self.clone, "checkout", "--quiet", "-B", BRANCH)
         self.settings.write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from dataclasses import dataclass, field
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from deployer.adapters.git import Mirror
+from deployer.core.errors import InvalidConfig
 from deployer.core.types import Absent, Desired, Invalid, NotRead, Policy
 from deployer.engine.sources import EnvironmentSource, RepositoryLook, RepositorySpec, Sources
+from deployer.engine.sources._reading import ParsedFile
 from deployer.engine.sources._watch import Watcher
 from tests.support.eventually import eventually
 from tests.support.git_server import serving
@@ -52,15 +56,14 @@ class Site:
         **options: Any,
     ) -> Sources:
         """Start following repositories by name and URL."""
+        usual = {"enqueue": self.enqueued.append, "on_look": self.looks.append}
         sources = Sources(
             repositories=[
                 RepositorySpec(name=name, url=url, poll_seconds=poll) for name, url in urls.items()
             ],
             environments=environments,
             mirrors_dir=self.folder / "mirrors",
-            enqueue=self.enqueued.append,
-            on_look=self.looks.append,
-            **options,
+            **usual | options,
         )
         sources.start()
         self.started.append(sources)
@@ -270,6 +273,27 @@ def test_a_poisonous_file_costs_its_environment_alone(site: Site, origin: BareRe
     assert isinstance(good, Desired)
 
 
+def test_a_bug_in_a_parser_costs_its_file_alone_and_tells_no_secret(origin: BareRepo, tmp_path: Path) -> None:
+    """Any error of a parser becomes a problem of that file; its text, which may quote the file, stays out."""
+    commit = origin.commit({"x.yaml": "hunter22"})
+    mirror = Mirror(tmp_path / "mirror.git", origin.url)
+    mirror.fetch(mirror.heads(["refs/heads/main"]))
+
+    def fail(data: bytes, name: str) -> str:
+        raise RecursionError(data)
+
+    with capture_logs() as logs:
+        outcome = ParsedFile("x.yaml", fail).at(mirror, commit)
+    mirror.close()
+
+    assert isinstance(outcome, InvalidConfig)
+    assert str(outcome) == (
+        "x.yaml: deployer itself failed on this file (RecursionError): that is a bug in deployer; see its log"
+    )
+    assert [entry["error"] for entry in logs] == ["RecursionError"]
+    assert "hunter22" not in str(logs)
+
+
 def test_a_commit_that_cannot_be_read_keeps_no_other_branch_waiting(site: Site, origin: BareRepo) -> None:
     """An absurd commit message (17 MB) costs the environments on its branch, and its sentence says so."""
     good = origin.commit({file("good"): config()}, branch="good")
@@ -473,6 +497,38 @@ def test_one_repository_that_hangs_delays_no_other(site: Site, origin: BareRepo,
         assert time.monotonic() - before < 2.0
 
 
+def test_a_bug_in_a_look_costs_one_look(site: Site, origin: BareRepo) -> None:
+    """The thread goes on, and says that there is a bug."""
+    origin.commit({file("staging"): config()})
+    failures = [RuntimeError("a bug in the queue")]
+
+    def enqueue(name: str) -> None:
+        if failures:
+            raise failures.pop()
+
+    sources = site.follow({"configs": origin.url}, [environment("staging")], enqueue=enqueue)
+    told = eventually(lambda: [look.unavailable for look in site.looks if look.unavailable], within=5.0)
+    assert "deployer itself failed on repository configs (RuntimeError)" in told[0]
+
+    commit = origin.commit({file("staging"): config(2)})
+
+    assert eventually(at(sources, "staging", commit), within=5.0)
+
+
+def test_a_machine_out_of_descriptors_only_loses_the_watch(origin: BareRepo) -> None:
+    """It is said once, and the poll is left."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    watcher = Watcher()
+    with capture_logs() as logs:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        watcher.start()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        watcher.watch(origin.url, lambda: None).keep()
+        watcher.stop()
+
+    assert [entry["event"] for entry in logs] == ["watch_unavailable"]
+
+
 def test_a_listener_that_fails_stops_nothing(site: Site, origin: BareRepo) -> None:
     """Who only watches cannot keep a commit from being published."""
 
@@ -481,15 +537,7 @@ def test_a_listener_that_fails_stops_nothing(site: Site, origin: BareRepo) -> No
         raise RuntimeError(message)
 
     commit = origin.commit({file("staging"): config()})
-    sources = Sources(
-        repositories=[RepositorySpec(name="a/b", url=origin.url, poll_seconds=NEVER)],
-        environments=[environment("staging", repository="a/b")],
-        mirrors_dir=site.folder / "mirrors",
-        enqueue=site.enqueued.append,
-        on_look=fail,
-    )
-    site.started.append(sources)
-    sources.start()
+    sources = site.follow({"a/b": origin.url}, [environment("staging", repository="a/b")], on_look=fail)
 
     assert eventually(at(sources, "staging", commit), within=5.0)
     assert (site.folder / "mirrors" / "a%2Fb.git").is_dir()

@@ -31,6 +31,7 @@ def config(*apps: str | dict[str, Any]) -> ServeConfig:
         {"name": app, "import_path": "good:app", "route_prefix": f"/{app}"} if isinstance(app, str) else app
         for app in apps
     ]
+    listed.sort(key=lambda one: str(one["name"]))
     text = json.dumps({"applications": listed}, sort_keys=True, separators=(",", ":"))
     return ServeConfig(text=text, digest=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
 

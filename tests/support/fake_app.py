@@ -1,19 +1,18 @@
 """One application of the fake cluster: all that will be seen of it, worked out the moment it is PUT.
 
-Times were measured on Ray 2.60 and an idle machine; texts are what it wrote (`serve_messages.json`).
+Times were measured on Ray 2.60 and an idle machine.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.core.live import App, Deployment, Replica
-from deployer.core.scrub import plain, scrub, secrets_of
+from deployer.core.scrub import scrub, secrets_of
+from tests.support import fake_behaviour as behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +30,8 @@ DELETE = 1.0
 
 TRIES = 3
 NODE = "node-1"
-FOR_EVER = 1e9
-
-SAID: dict[str, Any] = json.loads(Path(__file__).with_name("serve_messages.json").read_text())
 
 _Replicas = Mapping[str, tuple[Replica, ...]]
-
-_SICK = "OSError: [Errno 28] No space left on device"
-_ONLY_D = {"good", "constructor_raises", "slow"}
-"""The modules whose applications have one deployment, `D`; of others nothing is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +64,7 @@ class FakeApp:
         """An application that is not there yet. `ids` numbers the cluster's replicas."""
         self._name = name
         self._ids = ids
-        self._steps: list[tuple[float, _State]] = [(-FOR_EVER, _State())]
+        self._steps: list[tuple[float, _State]] = [(-behaviour.FOR_EVER, _State())]
 
     def seen(self, now: float) -> App | None:
         """What a GET at this time shows; None if it is not there."""
@@ -88,19 +80,12 @@ class FakeApp:
         if before is not None and before.status == "DEPLOYING" and before.config == config and is_under_way:
             self._go_on(stamp, now)
             return
-        app = App(
-            name=self._name,
-            status="DEPLOYING",
-            route_prefix=config.get("route_prefix"),
-            last_deployed_time_s=stamp,
-            source="declarative",
-            config=config,
-        )
-        code = _code(config)
-        unknown = [name for name in _wanted(config) if _module(config) in _ONLY_D and name != "D"]
+        app = self._listed(config, stamp)
+        code = behaviour.code(config)
+        wrong = behaviour.override_error(config)
         if before is None or before.source == "imperative" or state.built != code:
             self._steps = [(now, replace(state, app=app, built=None))]
-            if error := _build_error(config):
+            if error := behaviour.build_error(config):
                 self._fail_build(now + BUILD_FAILURE, config, error)
                 return
             now += BUILD
@@ -108,17 +93,16 @@ class FakeApp:
         else:
             # For a tick the deployments still show the verdict of the PUT before.
             self._steps = [(now, replace(state, app=replace(app, deployments=before.deployments)))]
-            now += 0 if unknown else TICK
-        if unknown:
-            self._fail_build(now, config, _unknown_deployment(unknown[0]))
+            now += 0 if wrong else TICK
+        if wrong:
+            self._fail_build(now, config, wrong)
         else:
             self._roll_out(config, now, is_sick=is_sick)
 
     def hang(self, config: Mapping[str, Any], stamp: float, now: float) -> None:
         """A PUT failed on it in Serve's controller: it has the config, and nothing works on it."""
-        app = App(name=self._name, status="DEPLOYING", config=config, source="declarative")
-        app = replace(app, last_deployed_time_s=stamp, route_prefix=config.get("route_prefix"))
-        self._steps = [(now, replace(self._state(now), app=app, built=None))]
+        state = replace(self._state(now), app=self._listed(config, stamp), built=None)
+        self._steps = [(now, state)]
 
     def orphan(self, now: float) -> None:
         """A PUT without it failed half-way: it runs on, and Serve has forgotten its config."""
@@ -153,10 +137,16 @@ class FakeApp:
             return
         if app.status == "DEPLOYING":
             self._steps = [(now, state)]
-            self._fail_start(app.config or {}, now, _SICK)
+            self._fail_start(app.config or {}, now, behaviour.SICK)
             return
         broken = tuple(
-            replace(d, status="UNHEALTHY", status_trigger="HEALTH_CHECK_FAILED", message=_SICK, replicas=())
+            replace(
+                d,
+                status="UNHEALTHY",
+                status_trigger="HEALTH_CHECK_FAILED",
+                message=behaviour.SICK,
+                replicas=(),
+            )
             for d in app.deployments
         )
         self._steps = [
@@ -170,8 +160,22 @@ class FakeApp:
             return
         self._steps = [(now, state)]
         config = state.app.config or {}
-        replicas = {name: self._start(_count(wanted)) for name, wanted in _wanted(config).items()}
+        replicas = {
+            name: self._start(behaviour.count(wanted))
+            for name, wanted in behaviour.deployments(config).items()
+        }
         self._settle(now + RECOVER, config, replicas, trigger="UNSPECIFIED")
+
+    def _listed(self, config: Mapping[str, Any], stamp: float) -> App:
+        """How it looks right after a PUT that lists it."""
+        return App(
+            name=self._name,
+            status="DEPLOYING",
+            route_prefix=config.get("route_prefix"),
+            last_deployed_time_s=stamp,
+            source="declarative",
+            config=config,
+        )
 
     def _state(self, now: float) -> _State:
         return next(state for at, state in reversed(self._steps) if at <= now)
@@ -198,15 +202,17 @@ class FakeApp:
     def _roll_out(self, config: Mapping[str, Any], now: float, *, is_sick: bool) -> None:
         """What the deployments do once the application is built."""
         state = self._steps[-1][1]
-        wanted = _wanted(config)
+        wanted = behaviour.deployments(config)
         if state.failed == config:
-            self._then(now, status="DEPLOY_FAILED", message=_names(wanted))
+            self._then(now, status="DEPLOY_FAILED", message=behaviour.failed_update(wanted))
             return
         alive = {name: state.alive[name] for name in wanted if name in state.alive}
-        alive = {name: one for name, one in alive.items() if one.code == _code(config)}
-        kept = {name: one.replicas[: _count(wanted[name])] for name, one in alive.items()}
-        missing = {name: _count(wanted[name]) - len(kept.get(name, ())) for name in wanted}
-        if error := _start_error(config) or (_SICK if is_sick and any(missing.values()) else None):
+        alive = {name: one for name, one in alive.items() if one.code == behaviour.code(config)}
+        kept = {name: one.replicas[: behaviour.count(wanted[name])] for name, one in alive.items()}
+        missing = {name: behaviour.count(wanted[name]) - len(kept.get(name, ())) for name in wanted}
+        if error := behaviour.start_error(config) or (
+            behaviour.SICK if is_sick and any(missing.values()) else None
+        ):
             self._fail_start(config, now, error)
         elif any(missing.values()):
             replicas = {name: (*kept.get(name, ()), *self._start(count)) for name, count in missing.items()}
@@ -219,11 +225,11 @@ class FakeApp:
 
     def _start_up(self, config: Mapping[str, Any], now: float, replicas: _Replicas) -> None:
         self._then(now, deployments=_updating(replicas, "STARTING", node=None))
-        if _has_no_room(config):
+        if behaviour.has_no_room(config):
             self._warn(now + WARNING, "no_room")
             return
         self._then(now + PLACE, deployments=_updating(replicas, "STARTING"))
-        seconds = START + _start_seconds(config)
+        seconds = START + behaviour.start_seconds(config)
         if seconds > WARNING:
             self._warn(now + PLACE + WARNING, "slow_start")
         self._settle(now + PLACE + seconds, config, replicas)
@@ -235,7 +241,7 @@ class FakeApp:
         replicas: _Replicas,
         trigger: str = "CONFIG_UPDATE_COMPLETED",
     ) -> None:
-        wanted = _wanted(config)
+        wanted = behaviour.deployments(config)
         self._then(
             at,
             status="RUNNING",
@@ -244,7 +250,7 @@ class FakeApp:
             failed=None,
             alive={
                 name: _Alive(
-                    code=_code(config), user_config=wanted[name].get("user_config"), replicas=running
+                    code=behaviour.code(config), user_config=wanted[name].get("user_config"), replicas=running
                 )
                 for name, running in replicas.items()
             },
@@ -253,30 +259,29 @@ class FakeApp:
     def _warn(self, at: float, what: str) -> None:
         app = self._steps[-1][1].app
         assert app is not None
-        text = plain(SAID["warnings"][what]["deployments"][0]["message"])
+        text = behaviour.warning(what)
         self._then(at, deployments=tuple(replace(d, message=text) for d in app.deployments))
 
     def _fail_start(self, config: Mapping[str, Any], now: float, error: str) -> None:
-        wanted = _wanted(config)
+        wanted = behaviour.deployments(config)
         error = scrub(error, secrets_of(config))
         for tried in range(TRIES):
-            replicas = {name: self._start(_count(one)) for name, one in wanted.items()}
+            replicas = {name: self._start(behaviour.count(one)) for name, one in wanted.items()}
             at = now + tried * RETRY
-            message = _retrying(TRIES - tried, error) if tried else ""
+            message = behaviour.retrying(TRIES - tried, error) if tried else ""
             self._then(at, deployments=_updating(replicas, "STARTING", message, node=None), alive={})
             self._then(at + PLACE, deployments=_updating(replicas, "STARTING", message))
-        said = SAID["failures"]["constructor_raises"]["deployments"][0]["message"]
         self._then(
             now + TRIES * RETRY,
             status="DEPLOY_FAILED",
-            message=_names(wanted),
+            message=behaviour.failed_update(wanted),
             deployments=tuple(
                 Deployment(
                     name=name,
                     status="DEPLOY_FAILED",
                     status_trigger="REPLICA_STARTUP_FAILED",
-                    message=_ending_in(said, error),
-                    target_replicas=_count(one),
+                    message=behaviour.failed_start(error),
+                    target_replicas=behaviour.count(one),
                 )
                 for name, one in wanted.items()
             ),
@@ -287,71 +292,6 @@ class FakeApp:
         """So many new replicas, as they will be once they run."""
         numbers = itertools.islice(self._ids, max(count, 0))
         return tuple(Replica(replica_id=f"r{n}", state="RUNNING", node_id=NODE) for n in numbers)
-
-
-def _code(config: Mapping[str, Any]) -> str:
-    """What Serve builds: if it changes, every replica is replaced. A number and its float count as equal."""
-    return json.dumps([config.get(key) for key in ("import_path", "runtime_env", "args")], sort_keys=True)
-
-
-def _module(config: Mapping[str, Any]) -> str:
-    return str(config.get("import_path", "")).partition(":")[0]
-
-
-def _wanted(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The deployments by name, with what the config says of them."""
-    listed = {entry["name"]: entry for entry in config.get("deployments", ())}
-    return listed or {"D": {}}
-
-
-def _count(wanted: Mapping[str, Any]) -> int:
-    return int(wanted.get("num_replicas", 1))
-
-
-def _build_error(config: Mapping[str, Any]) -> str | None:
-    if _module(config) != "import_error":
-        return None
-    return plain(SAID["failures"]["import_error"]["message"])
-
-
-def _unknown_deployment(name: str) -> str:
-    error = f"ValueError: Deployment {name!r} does not exist. Available: ['D']\n"
-    return _ending_in(SAID["failures"]["unknown_deployment"]["message"], error)
-
-
-def _start_error(config: Mapping[str, Any]) -> str | None:
-    """Why no replica can start with this config, if so."""
-    if _module(config) == "constructor_raises":
-        return "FileNotFoundError: no model file at models/fruit.bin"
-    if reason := config.get("runtime_env", {}).get("env_vars", {}).get("GREETER_RAISES"):
-        return f"RuntimeError: {reason}"
-    for wanted in _wanted(config).values():
-        user_config = wanted.get("user_config") or {}
-        if user_config.get("fail"):
-            return f"ValueError: cannot use {user_config}"
-    return None
-
-
-def _has_no_room(config: Mapping[str, Any]) -> bool:
-    return any(one.get("ray_actor_options", {}).get("resources") for one in _wanted(config).values())
-
-
-def _start_seconds(config: Mapping[str, Any]) -> float:
-    return FOR_EVER if _module(config) == "slow" else float(config.get("args", {}).get("start_seconds", 0))
-
-
-def _names(wanted: Mapping[str, Any]) -> str:
-    return f"Failed to update the deployments {list(wanted)}."
-
-
-def _retrying(left: int, error: str) -> str:
-    said = SAID["warnings"]["retrying"]["deployments"][0]["message"]
-    return _ending_in(said, error).replace("Retrying 2 more", f"Retrying {left} more")
-
-
-def _ending_in(said: str, error: str) -> str:
-    """What Serve said, with another error in its last line."""
-    return plain(said).rstrip().rpartition("\n")[0] + "\n" + error
 
 
 def _healthy(

@@ -1,19 +1,8 @@
 """A Ray cluster in memory, on a clock of its own, for tests that need thousands of rollouts.
 
-It imitates what `tests/contract/test_cluster.py` pins down on a real one, and nothing else. Its messages
-are those that a real Serve wrote (`serve_messages.json`). What an application does is chosen by its config:
-
-| config | what becomes of it |
-|---|---|
-| `import_path: import_error:app` | the build fails |
-| `import_path: constructor_raises:app`, `env_vars: {GREETER_RAISES: why}` | no replica starts |
-| `user_config: {fail: true}` | the same, from `reconfigure` |
-| `import_path: slow:app`, `args: {start_seconds: 9}` | its constructor never ends, or takes so long |
-| `ray_actor_options: {resources: {nowhere: 1}}` | no replica finds room |
-| a deployment that `good` does not have (all but `D`) | refused by the build |
-| `env_vars` with a number | a 400, half applied |
-| no `import_path` | a 400, nothing changed |
-| any other | RUNNING |
+It imitates what `tests/contract/test_cluster.py` pins down on a real one, and nothing else. What an
+application does is chosen by its config: see `fake_behaviour.py`. A config without an `import_path` gets
+the 400 that changes nothing, one with a number in `env_vars` the 400 that is half applied.
 """
 
 from __future__ import annotations
@@ -24,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from deployer.adapters.serve import Rejected, Unclear
 from deployer.core.live import Live, Observation, Unreachable
 from deployer.core.scrub import plain, scrub, secrets_of
-from tests.support.fake_app import NODE, SAID, FakeApp
+from tests.support.fake_app import NODE, FakeApp
+from tests.support.fake_behaviour import SAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

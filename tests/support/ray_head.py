@@ -1,7 +1,7 @@
 """One real Ray head for all tests of a session, and an empty Serve on it for each test.
 
 A plugin: `pytest_plugins = ["tests.support.ray_head"]`, once, in the top conftest. A head costs seven
-seconds and 600 MB, so the tests share it; their applications need no CPU, so that none waits for another's.
+seconds and 850 MB, so the tests share it; their applications need no CPU, so that none waits for another's.
 """
 
 from __future__ import annotations

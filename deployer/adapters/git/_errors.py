@@ -7,6 +7,14 @@ Invariant: no credential and no control character from a server gets into a mess
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import git
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 _LIMIT = 300
 """Characters of git's own words in a message: enough for any line of git, too few to flood a log."""
@@ -96,7 +104,31 @@ class MirrorBroken(Exception):  # noqa: N818 - named by what follows: fetch it a
     """What is on disk is not what git wrote there. Never leaves the mirror: it is a cache."""
 
 
-def explain(url: str, printed: str) -> str:
+@contextmanager
+def translated(url: str, path: Path) -> Iterator[None]:
+    """Turn what git, GitPython and the disk raise into `GitUnavailable`: the mirror of `url` is at `path`."""
+    try:
+        yield
+    except Failed as error:
+        raise GitUnavailable(_explain(url, error.printed)) from error
+    except TimedOut as error:
+        message = f"cannot read {url}: no answer within {error.seconds:g} s: check the server and the network"
+        raise GitUnavailable(message) from error
+    except git.GitCommandNotFound as error:
+        message = "cannot read any repository: the git command is not installed or not in PATH: install git"
+        raise GitUnavailable(message) from error
+    except git.GitError as error:
+        # The directory was just made, so it is not to blame; GitPython reads these two itself.
+        names = "GIT_COMMON_DIR and GIT_OBJECT_DIRECTORY"
+        message = f"cannot open the mirror of {url}: unset {names} in deployer's environment"
+        raise GitUnavailable(message) from error
+    except OSError as error:
+        where = f"the mirror {path} of {url}"
+        message = f"cannot use {where}: {error.strerror}: check the disk of the state directory"
+        raise GitUnavailable(message) from error
+
+
+def _explain(url: str, printed: str) -> str:
     """One sentence for what git printed on stderr when it failed."""
     # What the server says (`remote:`) is its own, and a URL may be named like an error.
     own = [line.strip() for line in printed.splitlines() if not line.startswith("remote:")]

@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from deployer.adapters.git._errors import GitUnavailable
 
@@ -71,20 +71,6 @@ def check_ref(ref: str) -> str:
         message = f"{ref!r} is not a full branch name: write it as refs/heads/<branch>"
         raise ValueError(message)
     return ref
-
-
-def local_git_dir(url: str) -> Path | None:
-    """The git directory of a repository on this machine, whether it exists or not; None for a remote one."""
-    path = _local_path(url)
-    if path is None:
-        return None
-    return path / ".git" if (path / ".git").is_dir() else path
-
-
-def _local_path(url: str) -> Path | None:
-    if url.startswith("file://"):
-        return Path(unquote(urlsplit(url).path))
-    return Path(url) if url.startswith("/") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ descriptors in unclosed objects: one thread uses a mirror, and calls `release` w
 from __future__ import annotations
 
 import configparser
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import git
@@ -21,12 +21,13 @@ import structlog
 
 from deployer.adapters.git._commands import Children
 from deployer.adapters.git._directory import Directory
-from deployer.adapters.git._errors import Failed, GitUnavailable, MirrorBroken, TimedOut, explain
+from deployer.adapters.git._errors import Failed, GitUnavailable, MirrorBroken, translated
+from deployer.adapters.git._local import local_git_dir, local_heads
 from deployer.adapters.git._reader import Reader, header
 from deployer.adapters.git._remote import Remote, check_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from deployer.adapters.git._commands import Repository
@@ -80,22 +81,23 @@ class Mirror:
         self._reader = Reader()
 
     def heads(self, refs: Collection[str]) -> Mapping[str, str]:
-        """Ask the remote where the branches are: commit by full ref. Absent ones are not in the answer.
+        """Ask where the branches are: commit by full ref. One that is not there is not in the answer.
 
-        One request, nothing is fetched.
+        One request at most, and nothing is fetched.
         """
         wanted = {check_ref(ref) for ref in refs}
         if not wanted:
             return {}
+        local = local_git_dir(self._remote.url)
+        if local is not None and (found := local_heads(local, wanted)) is not None:
+            return found
         with self._edge():
             self._remote.check_token()
             lines = (line.partition("\t") for line in self._ls_remote(wanted).splitlines())
             # A pattern of ls-remote matches the end of a name too.
             found = {ref: commit for commit, _, ref in lines if ref in wanted}
         if any(len(commit) != 40 for commit in found.values()):  # noqa: PLR2004 - hex digits of SHA-1
-            message = (
-                f"cannot read {self._remote.url}: it uses SHA-256 object names, which deployer cannot read"
-            )
+            message = f"cannot read {self._remote.url}: deployer cannot read SHA-256 object names"
             raise GitUnavailable(message)
         return found
 
@@ -163,8 +165,8 @@ class Mirror:
         return self._repository
 
     def _known(self) -> dict[str, str]:
-        repository = self._open()
         if self._heads is None:
+            repository = self._open()
             try:
                 self._heads = _listed(repository)
             except Failed as error:
@@ -183,8 +185,7 @@ class Mirror:
             return self._ask(refs)
         except Failed:
             # A damaged mirror stops every command of git, also this one that does not need a mirror.
-            self._heads = None
-            repository = self._open()
+            repository, self._heads = self._open(), None
             self._known()
             if repository is self._repository:
                 raise
@@ -261,39 +262,8 @@ class Mirror:
             )
             raise GitUnavailable(message) from error
 
-    # --- errors ------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _edge(self) -> Iterator[None]:
-        """Translate what git, GitPython and the disk raise into `GitUnavailable`."""
-        url = self._remote.url
-        try:
-            yield
-        except Failed as error:
-            raise GitUnavailable(explain(url, error.printed)) from error
-        except TimedOut as error:
-            with suppress(OSError):
-                self._directory.sweep()
-            message = (
-                f"cannot read {url}: no answer within {error.seconds:g} s: check the server and the network"
-            )
-            raise GitUnavailable(message) from error
-        except git.GitCommandNotFound as error:
-            message = (
-                "cannot read any repository: the git command is not installed, or not in PATH: install git"
-            )
-            raise GitUnavailable(message) from error
-        except git.GitError as error:
-            # The directory was just made, so it is not to blame; GitPython reads these two itself.
-            names = "GIT_COMMON_DIR and GIT_OBJECT_DIRECTORY"
-            message = f"cannot open the mirror of {url}: unset {names} in deployer's environment"
-            raise GitUnavailable(message) from error
-        except OSError as error:
-            where = f"{self._directory.path} of {url}"
-            message = (
-                f"cannot use the mirror {where}: {error.strerror}: check the disk of the state directory"
-            )
-            raise GitUnavailable(message) from error
+    def _edge(self) -> AbstractContextManager[None]:
+        return translated(self._remote.url, self._directory.path)
 
 
 def _listed(repository: Repository) -> dict[str, str]:

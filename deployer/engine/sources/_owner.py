@@ -176,8 +176,8 @@ class Owner:
             except GitUnavailable as error:
                 trouble = trouble or error
                 continue
-            self._published_at[name] = commit
             self._publish(name, wanted)
+            self._published_at[name] = commit
         if trouble is not None:
             raise trouble
 

@@ -37,8 +37,8 @@ class EnvironmentReader:
     def __init__(self, source: EnvironmentSource) -> None:
         """Take where the environment's files are."""
         self.source = source
-        self._config = _File(source.file(CONFIG_FILE), serve_config.parse)
-        self._policy = _File(source.file(POLICY_FILE), policy.parse)
+        self._config = ParsedFile(source.file(CONFIG_FILE), serve_config.parse)
+        self._policy = ParsedFile(source.file(POLICY_FILE), policy.parse)
 
     def read(self, mirror: Mirror, heads: Mapping[str, str]) -> Wanted:
         """What git wants of the environment, with the branches where `heads` says. Raises GitUnavailable."""
@@ -61,10 +61,11 @@ class EnvironmentReader:
         return Desired(release=release, policy=judged or Policy(), notes=notes)
 
 
-class _File(Generic[T]):
+class ParsedFile(Generic[T]):
     """One file of an environment, and what its newest content was parsed to."""
 
     def __init__(self, path: str, parse: Callable[[bytes, str], T]) -> None:
+        """Take the file's name in the repository, and what parses it or raises InvalidConfig."""
         self.path = path
         self._parse = parse
         self._parsed: tuple[str, T | InvalidConfig] | None = None

@@ -57,13 +57,13 @@ class Watcher:
 
     def start(self) -> None:
         """Start watchdog's thread. Without inotify (a limit, a platform) everything is left to the poll."""
-        observer = Observer()
         try:
+            observer = Observer()
             observer.start()
         except OSError as error:
             log.warning("watch_unavailable", why=str(error))
-            return
-        self._observer = observer
+        else:
+            self._observer = observer
 
     def watch(self, url: str, changed: Callable[[], None]) -> RepositoryWatch:
         """A watch of a repository's branches. Nothing is watched before its `keep`."""

@@ -47,9 +47,15 @@ def new_mirror(tmp_path: Path) -> Iterator[NewMirror]:
         mirror.release()
 
 
+@pytest.fixture
+def fake_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every ssh host this machine."""
+    put_program(tmp_path / "ssh-bin" / "ssh", FAKE_SSH, monkeypatch)
+
+
 @pytest.fixture(params=["file", "http", "ssh"])
 def world(
-    request: pytest.FixtureRequest, tmp_path: Path, new_mirror: NewMirror, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, tmp_path: Path, new_mirror: NewMirror, fake_ssh: None
 ) -> Iterator[World]:
     """One repository, over each kind of remote."""
     origin = BareRepo(tmp_path / "origin.git")
@@ -61,7 +67,6 @@ def world(
                 make = partial(new_mirror, server.url("origin.git"), token_file=token_file)
                 yield World(folder=tmp_path, origin=origin, mirror=make, server=server)
         case "ssh":
-            put_program(tmp_path / "ssh-bin" / "ssh", FAKE_SSH, monkeypatch)
             make = partial(new_mirror, f"ssh://git@git.example.com{origin.path}")
             yield World(folder=tmp_path, origin=origin, mirror=make)
         case _:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.adapters.git import GitUnavailable
+from deployer.adapters.git import GitUnavailable, Mirror
 from tests.contract.git_mirror.world import CONFIG, MAIN, World, bring, text
 from tests.support.repos import run_git
 
@@ -136,6 +136,28 @@ def test_a_damaged_mirror_repairs_itself(
     assert not list(local.folder.glob("mirror.git.*"))
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(scribble("config", b"[core"), id="config"),
+        pytest.param(scribble("HEAD", b"x"), id="HEAD"),
+        pytest.param(remove_mirror, id="removed"),
+    ],
+)
+def test_a_damaged_mirror_does_not_stop_the_question_to_a_server(
+    world: World, mirror: Mirror, damage: Callable[[Path], None]
+) -> None:
+    """Git refuses every command in a broken repository, also the one that only asks a server."""
+    world.origin.commit({CONFIG: "old"})
+    bring(mirror)
+    mirror.release()
+    damage(world.folder / "mirror.git")
+    new = world.origin.commit({CONFIG: "new"})
+
+    assert bring(mirror) == {MAIN: new}
+    assert text(mirror, new) == "new"
+
+
 @pytest.mark.parametrize("damage", [flip_objects, empty_objects, cut_objects, swap_objects, remove_objects])
 def test_damage_found_while_reading_is_repaired(local: World, damage: Callable[[Path], None]) -> None:
     """Nothing moved, so nothing is fetched; the damage shows when the file is read."""
@@ -168,6 +190,22 @@ def test_a_damaged_mirror_of_a_remote_that_is_down_is_only_unavailable(
             assert text(mirror, commit) == "1"
         except GitUnavailable as error:
             assert "there is no git repository" in error.why  # noqa: PT017 - both outcomes are right
+
+
+def test_a_damaged_commit_that_the_remote_no_longer_has_is_given_up(local: World) -> None:
+    """The mirror is whole again, but what was asked for is history; the next look asks for what is there."""
+    old = local.origin.commit({CONFIG: "old"})
+    mirror = local.mirror()
+    bring(mirror)
+    mirror.release()
+    remove_objects(local.folder / "mirror.git")
+    new = local.origin.commit({CONFIG: "new"}, orphan=True)
+
+    with pytest.raises(GitUnavailable, match="also after a new fetch"):
+        mirror.read(old, CONFIG)
+
+    assert bring(mirror) == {MAIN: new}
+    assert text(mirror, new) == "new"
 
 
 def test_a_crowded_mirror_is_packed_and_still_read(local: World) -> None:

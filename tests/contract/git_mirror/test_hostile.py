@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deployer.adapters.git import GitUnavailable, check_ref
+from deployer.adapters.git._objects import parse_commit
 from deployer.core.errors import InvalidConfig
 from deployer.core.types import Person
 from tests.contract.git_mirror.world import CONFIG, NewMirror, World, bring, text
@@ -104,6 +107,31 @@ def test_commits_are_read_whatever_they_say(
     assert revision.author == revision.committer == Person(name=name, email="ada@example.com")
     assert revision.subject == subject
     assert revision.committed_at == datetime(2023, 11, 14, 22, 13, 21, tzinfo=UTC)
+
+
+@given(
+    head=st.lists(
+        st.sampled_from([b"tree", b"author", b"committer", b"encoding", b"gpgsig", b""]), max_size=6
+    ),
+    values=st.lists(st.binary(max_size=40) | st.just(b"A <a@b> 99999999999999999 +0000"), max_size=6),
+    message=st.binary(max_size=80),
+)
+def test_no_commit_object_stops_its_reader(head: list[bytes], values: list[bytes], message: bytes) -> None:
+    """Whatever bytes are a commit: names, addresses and subject are one line each, the time is a time."""
+    raw = b"\n".join(key + b" " + value for key, value in zip(head, values, strict=False)) + b"\n\n" + message
+
+    revision = parse_commit("1" * 40, raw).revision
+
+    lines = [revision.subject, revision.author.name, revision.author.email, revision.committer.name]
+    assert [line.splitlines() for line in lines] == [[line] if line else [] for line in lines]
+    assert revision.committed_at.tzinfo is UTC
+
+
+def test_a_commit_of_the_far_future_has_no_time_that_we_know() -> None:
+    """Git takes any number of seconds; a calendar does not."""
+    raw = b"tree x\nauthor A <a@b> 999999999999999 +0000\ncommitter A <a@b> 999999999999999 +0000\n\nx"
+
+    assert parse_commit("1" * 40, raw).revision.committed_at == datetime.fromtimestamp(0, UTC)
 
 
 def test_a_commit_that_git_finds_malformed_is_refused(local: World) -> None:

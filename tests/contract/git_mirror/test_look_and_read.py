@@ -49,7 +49,7 @@ def test_ordinary_branch_names_are_taken(ref: str) -> None:
 def test_nothing_is_fetched_when_nothing_moved(
     world: World, git_calls: Callable[[], list[str]], mirror: Mirror
 ) -> None:
-    """A look at a branch that stands still is one ls-remote: no other git runs, no object is asked for."""
+    """A look at a branch that stands still is one ls-remote, and not even that for a local repository."""
     world.origin.commit({CONFIG: "1"})
     first = bring(mirror)
     git_calls()
@@ -57,7 +57,7 @@ def test_nothing_is_fetched_when_nothing_moved(
 
     assert bring(mirror) == first
 
-    assert [call.split()[0] for call in git_calls()] == ["ls-remote"]
+    assert [call.split()[0] for call in git_calls()] == ([] if world.is_local else ["ls-remote"])
     if world.server:
         assert (world.server.fetches, fetches) == (1, 1)
 
@@ -177,6 +177,27 @@ def test_packed_branches_are_seen(world: World, mirror: Mirror) -> None:
     assert bring(mirror) == {MAIN: second}
 
 
+def test_what_only_git_can_read_is_left_to_git(local: World, git_calls: Callable[[], list[str]]) -> None:
+    """A branch that points at another one, and a repository that borrows its branches, are read right."""
+    commit = local.origin.commit({CONFIG: "1"}, branch="real")
+    local.origin.git("symbolic-ref", "refs/heads/main", "refs/heads/real")
+    mirror = local.mirror()
+    git_calls()
+
+    assert mirror.heads([MAIN]) == {MAIN: commit}
+
+    assert [call.split()[0] for call in git_calls() if "for-each-ref" not in call] == ["init", "ls-remote"]
+
+
+def test_a_linked_work_tree_is_followed(local: World, new_mirror: NewMirror) -> None:
+    """Its .git is a file that names another folder, where the branches are."""
+    commit = local.origin.commit({CONFIG: "1"})
+    tree = local.folder / "tree"
+    local.origin.git("worktree", "add", "--quiet", "--no-checkout", "-b", "own", str(tree), commit)
+
+    assert new_mirror(str(tree)).heads([MAIN, "refs/heads/own"]) == {MAIN: commit, "refs/heads/own": commit}
+
+
 def test_only_followed_branches_are_in_the_mirror(world: World, mirror: Mirror) -> None:
     """No tags, no other branches, nothing outside our own namespace."""
     commit = world.origin.commit({CONFIG: "1"})
@@ -186,6 +207,19 @@ def test_only_followed_branches_are_in_the_mirror(world: World, mirror: Mirror) 
 
     assert world.mirrored.git("for-each-ref", "--format=%(refname)") == "refs/deployer/heads/main"
     assert not (world.folder / "mirror.git" / "FETCH_HEAD").exists()
+
+
+def test_ssh_in_its_short_form_is_followed(local: World, new_mirror: NewMirror, fake_ssh: None) -> None:
+    """`git@host:path` is how forges write it."""
+    commit = local.origin.commit({CONFIG: "1"})
+
+    assert bring(new_mirror(f"git@git.example.com:{local.origin.path}")) == {MAIN: commit}
+
+
+def test_no_branch_asked_for_is_no_question(local: World, git_calls: Callable[[], list[str]]) -> None:
+    """`git ls-remote` without a name would list every branch there is."""
+    assert local.mirror().heads([]) == {}
+    assert git_calls() == []
 
 
 def test_a_mirror_of_another_url_is_not_believed(tmp_path: Path, new_mirror: NewMirror) -> None:

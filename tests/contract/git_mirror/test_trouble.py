@@ -16,7 +16,7 @@ from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, NewMirror, brin
 from tests.support.eventually import eventually
 from tests.support.git_server import serving
 from tests.support.prerequisites import require
-from tests.support.repos import BareRepo
+from tests.support.repos import BareRepo, run_git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +151,22 @@ def test_a_repository_that_is_not_there_is_said(tmp_path: Path, new_mirror: NewM
         mirror.heads([MAIN])
 
 
+def test_a_repository_with_sha256_names_is_refused(tmp_path: Path, new_mirror: NewMirror) -> None:
+    """GitPython 3.2 reads SHA-1 names only; the sentence says so, where git would speak of algorithms."""
+    run_git("init", "--quiet", "--bare", "--object-format=sha256", str(tmp_path / "origin.git"))
+    origin = BareRepo(tmp_path / "origin.git")
+    origin.commit({CONFIG: "1"})
+
+    with pytest.raises(GitUnavailable, match="deployer cannot read SHA-256 object names"):
+        new_mirror(origin.url).heads([MAIN])
+
+
+def test_a_token_that_nobody_would_be_given_is_refused(tmp_path: Path) -> None:
+    """A token has no use with ssh: who set one expects something that will not happen."""
+    with pytest.raises(ValueError, match="tokens are for https"):
+        Mirror(tmp_path / "mirror.git", "ssh://git.example.com/x.git", token_file=tmp_path / "token")
+
+
 def test_a_state_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """The disk's own word is in the message."""
     origin = BareRepo(tmp_path / "origin.git")
@@ -158,7 +174,7 @@ def test_a_state_directory_that_cannot_be_written_is_said(tmp_path: Path) -> Non
     mirror = Mirror(tmp_path / "file" / "mirror.git", origin.url)
 
     with pytest.raises(GitUnavailable, match=r"Not a directory: check the disk of the state directory"):
-        mirror.heads([MAIN])
+        mirror.known_heads()
 
 
 def test_git_that_is_not_installed_is_said(
@@ -168,5 +184,5 @@ def test_git_that_is_not_installed_is_said(
     origin = BareRepo(tmp_path / "origin.git")
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    with pytest.raises(GitUnavailable, match=r"git command is not installed, or not in PATH: install git"):
-        new_mirror(origin.url).heads([MAIN])
+    with pytest.raises(GitUnavailable, match=r"git command is not installed or not in PATH: install git"):
+        new_mirror(origin.url).known_heads()

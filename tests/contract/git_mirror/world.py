@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deployer.adapters.git import Mirror
+from deployer.adapters.git import Mirror, local_git_dir
 from tests.support.git_server import GitServer
 from tests.support.repos import BareRepo
 
@@ -36,6 +36,11 @@ class World:
     origin: BareRepo
     mirror: Callable[[], Mirror]
     server: GitServer | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the mirrors name the repository by its place on this machine."""
+        return local_git_dir(self.mirror()._remote.url) is not None
 
     @property
     def mirrored(self) -> BareRepo:

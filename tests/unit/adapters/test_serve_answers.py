@@ -214,11 +214,10 @@ def test_the_gist_of_several_schema_errors_names_each_place() -> None:
         "2 validation errors for ServeDeploySchema\n"
         "applications.0.name\n  Field required [type=missing, input_value={}, input_type=dict]\n"
         "    For further information visit https://errors.pydantic.dev/2.14/v/missing\n"
-        "applications.1.route_prefix\n  Value error, two lines\n  of it [type=x, input_value=1, input_type=int]"
+        "http_options.port\n  Value error, two lines\n  of it [type=x, input_value=1, input_type=int]"
     )
     assert (
-        gist(text)
-        == "applications.0.name: Field required; applications.1.route_prefix: Value error, two lines of it"
+        gist(text) == "applications.0.name: Field required; http_options.port: Value error, two lines of it"
     )
 
 
@@ -237,11 +236,9 @@ def test_only_the_400_of_the_schema_changed_nothing() -> None:
 
 def test_a_name_that_does_not_resolve() -> None:
     """Told as such. The error is built here, because a real look-up would leave the machine."""
-    pool = HTTPConnectionPool("ray-prod")
-    cause = NameResolutionError(
-        "ray-prod", pool._new_conn(), socket.gaierror(-2, "Name or service not known")
-    )
-    error = requests.exceptions.ConnectionError(MaxRetryError(pool, "/", cause))
+    unknown = socket.gaierror(-2, "Name or service not known")
+    cause = NameResolutionError("ray-prod", HTTPConnection("ray-prod"), unknown)
+    error = requests.exceptions.ConnectionError(MaxRetryError(HTTPConnectionPool("ray-prod"), "/", cause))
     told = transport._translated(error, transport.Waits(connect=1, read=1))
     assert isinstance(told, NoAnswer)
     assert (told.cause, told.step) == ("its name does not resolve", "Check `cluster.address` and the DNS.")

@@ -225,7 +225,7 @@ def build(applications: dict[str, dict[str, Any]]) -> ServeConfig:
     return parsed
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(one=_APPLICATIONS, other=_APPLICATIONS)
 def test_the_plan_is_one_short_visible_line_and_silent_only_for_no_change(
     one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]

@@ -142,7 +142,7 @@ _KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     tree=st.recursive(
         st.sampled_from(["5m", "5", "0s", "~", "true", "1.5", "''", "x", "2001-01-01"]),

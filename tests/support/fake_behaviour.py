@@ -1,0 +1,119 @@
+"""What an application of the fake cluster does, chosen by its config, and what Serve says about it.
+
+| config | what becomes of it |
+|---|---|
+| `import_path: import_error:app` | the build fails |
+| `import_path: constructor_raises:app`, `env_vars: {GREETER_RAISES: why}` | no replica starts |
+| `user_config: {fail: true}` | the same, from `reconfigure` |
+| `import_path: slow:app`, `args: {start_seconds: 9}` | its constructor never ends, or takes so long |
+| `ray_actor_options: {resources: {nowhere: 1}}` | no replica finds room |
+| a deployment other than `D`, in one of the modules above or in `good` | refused after the build |
+| any other | RUNNING |
+
+The texts are what a real Serve wrote (`serve_messages.json`), with another error in the last line.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployer.core.scrub import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FOR_EVER = 1e9
+"""Seconds."""
+
+SICK = "OSError: [Errno 28] No space left on device"
+"""What nothing can start for, on a cluster that is sick for its own reasons."""
+
+SAID: dict[str, Any] = json.loads(Path(__file__).with_name("serve_messages.json").read_text())
+
+_ONLY_D = {"good", "constructor_raises", "slow"}
+"""The modules whose applications have one deployment, `D`. Of others nothing is known."""
+
+
+def code(config: Mapping[str, Any]) -> str:
+    """What Serve builds: if it changes, every replica is replaced."""
+    return json.dumps([config.get(key) for key in ("import_path", "runtime_env", "args")], sort_keys=True)
+
+
+def deployments(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The deployments by name, with what the config says of them."""
+    return {listed["name"]: listed for listed in config.get("deployments", ())} or {"D": {}}
+
+
+def count(deployment: Mapping[str, Any]) -> int:
+    """How many replicas it shall have."""
+    return int(deployment.get("num_replicas", 1))
+
+
+def build_error(config: Mapping[str, Any]) -> str | None:
+    """What the application's message is if its code cannot be imported."""
+    if _module(config) != "import_error":
+        return None
+    return plain(SAID["failures"]["import_error"]["message"])
+
+
+def override_error(config: Mapping[str, Any]) -> str | None:
+    """What it is if the config lists a deployment that the code does not have."""
+    unknown = [name for name in deployments(config) if _module(config) in _ONLY_D and name != "D"]
+    if not unknown:
+        return None
+    error = f"ValueError: Deployment {unknown[0]!r} does not exist. Available: ['D']\n"
+    return _ending_in(SAID["failures"]["unknown_deployment"]["message"], error)
+
+
+def start_error(config: Mapping[str, Any]) -> str | None:
+    """The error that each replica raises on its start, if they do."""
+    if _module(config) == "constructor_raises":
+        return "FileNotFoundError: no model file at models/fruit.bin"
+    if reason := config.get("runtime_env", {}).get("env_vars", {}).get("GREETER_RAISES"):
+        return f"RuntimeError: {reason}"
+    for deployment in deployments(config).values():
+        user_config = deployment.get("user_config") or {}
+        if user_config.get("fail"):
+            return f"ValueError: cannot use {user_config}"
+    return None
+
+
+def has_no_room(config: Mapping[str, Any]) -> bool:
+    """Whether it asks for what no node has."""
+    return any(one.get("ray_actor_options", {}).get("resources") for one in deployments(config).values())
+
+
+def start_seconds(config: Mapping[str, Any]) -> float:
+    """How long its constructor takes."""
+    return FOR_EVER if _module(config) == "slow" else float(config.get("args", {}).get("start_seconds", 0))
+
+
+def failed_update(names: Iterable[str]) -> str:
+    """The application's message when deployments could not start: only their names."""
+    return f"Failed to update the deployments {list(names)}."
+
+
+def failed_start(error: str) -> str:
+    """The deployment's message then."""
+    return _ending_in(SAID["failures"]["constructor_raises"]["deployments"][0]["message"], error)
+
+
+def retrying(left: int, error: str) -> str:
+    """The deployment's message while there are tries left."""
+    said = SAID["warnings"]["retrying"]["deployments"][0]["message"]
+    return _ending_in(said, error).replace("Retrying 2 more", f"Retrying {left} more")
+
+
+def warning(name: str) -> str:
+    """The deployment's message after half a minute of `slow_start` or `no_room`."""
+    return plain(SAID["warnings"][name]["deployments"][0]["message"])
+
+
+def _module(config: Mapping[str, Any]) -> str:
+    return str(config.get("import_path", "")).partition(":")[0]
+
+
+def _ending_in(said: str, error: str) -> str:
+    return plain(said).rstrip().rpartition("\n")[0] + "\n" + error
