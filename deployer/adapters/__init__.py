@@ -1,1 +1,1 @@
-"""Layer 1: the adapters. Each owns one thing outside (git, Serve, the store) and translates its errors at its edge."""
+"""Layer 1: the adapters. Each owns one thing outside and translates its errors at its edge."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SPREAD_SECONDS = 0.02
 """Between the first passes of two environments: 500 at once gave the last ones a lateness of 6 s (trial)."""
 
-_DRAIN_SECONDS = 3.0
+_DRAIN_SECONDS = 2.0
 """How long a stop waits for passes under way. SIGTERM must end within 5 s; passes take milliseconds unless
 a cluster hangs, and then waiting longer would not help."""
 

@@ -147,42 +147,45 @@ class Reconciler:
         noted: list[str] = []
         action = self._policy(wanted, live, record, self._now())
         while isinstance(action, Note) and len(noted) < _NOTES_LIMIT:
-            record = self._commit(record, action.events)
-            noted += [event.type for event in action.events]
+            record = self._commit(record, action.events, noted)
             action = self._policy(wanted, live, record, self._now())
-        outcome = self._act(action, wanted, live, record)
+        outcome = self._act(action, wanted, live, record, noted)
         self._say(record, wanted, action, outcome, noted, started)
         return outcome
 
-    def _act(self, action: Action, wanted: Wanted, live: Observation, record: Record) -> Outcome:
+    def _act(
+        self, action: Action, wanted: Wanted, live: Observation, record: Record, noted: list[str]
+    ) -> Outcome:
         match action:
             case Note(events=events):
                 message = f"decide does not converge: {[event.type for event in events]}"
                 raise RuntimeError(message)
             case Put():
-                return self._put(action, wanted, live, record)
+                return self._put(action, wanted, live, record, noted)
             case Wait(reason=reason, seconds=seconds):
                 self._publish(wanted, live, record)
                 return After(seconds=seconds) if isinstance(live, Live) else BackOff(why=reason)
             case _:
                 assert_never(action)
 
-    def _put(self, action: Put, wanted: Wanted, live: Observation, record: Record) -> Outcome:
+    def _put(
+        self, action: Put, wanted: Wanted, live: Observation, record: Record, noted: list[str]
+    ) -> Outcome:
         rollout = action.rollout
         self._publish(wanted, live, record)
         try:
             self._clusters[record.environment].apply(rollout)
         except Rejected as error:
-            self._commit(record, rejected(record, str(error), self._now()).events)
+            self._commit(record, rejected(record, str(error), self._now()).events, noted)
             return Again()
         except Unclear as error:
             return BackOff(why=str(error))
         session = live.session if isinstance(live, Live) else None
-        self._commit(record, (Applied(at=self._now(), rollout=rollout.id, session=session),))
+        self._commit(record, (Applied(at=self._now(), rollout=rollout.id, session=session),), noted)
         return Again()
 
-    def _commit(self, record: Record, events: Sequence[Event]) -> Record:
-        """Make events durable, with what they tell people, then let the listeners know."""
+    def _commit(self, record: Record, events: Sequence[Event], noted: list[str]) -> Record:
+        """Make events durable, with what they tell people; then let the listeners and the log know."""
         befores, messages = [], []
         before = record
         for event in events:
@@ -191,6 +194,7 @@ class Reconciler:
             messages += [message] if message else []
             before = evolve(before, event)
         after = self._store.commit(record, events, messages)
+        noted += [event.type for event in events]
         for listener in self._listeners:
             for earlier, event in zip(befores, events, strict=True):
                 listener.recorded(earlier, event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -415,6 +416,30 @@ def test_a_repository_that_is_made_after_the_start_is_followed_and_watched(
     second = later.commit({file("staging"): config(2)})
 
     assert eventually(at(sources, "staging", second), within=3.0)
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_repository_that_is_replaced_is_watched_again(
+    site: Site, origin: BareRepo, tmp_path: Path, how: str
+) -> None:
+    """A new repository in the old one's place: its pushes are seen at once, after one look."""
+    origin.commit({file("staging"): config(1)})
+    sources = site.follow({"configs": origin.url}, [environment("staging")])
+    eventually(lambda: site.enqueued, within=5.0)
+    if how == "deleted":
+        shutil.rmtree(origin.path)
+    else:
+        origin.path.rename(tmp_path / "old.git")
+    replacement = BareRepo(origin.path)
+    first = replacement.commit({file("staging"): config(2)})
+    sources.look_now("configs")
+    eventually(at(sources, "staging", first), within=5.0)
+
+    for price in (3, 4):
+        commit = replacement.commit({file("staging"): config(price)})
+        eventually(at(sources, "staging", commit), within=3.0)
+
+    assert isinstance(sources.wanted("staging"), Desired)
 
 
 # --- trouble ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ watch is only ever faster than the poll. Where none can be set, or one is lost, 
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 import structlog
@@ -57,6 +58,8 @@ class Watcher:
 
     def start(self) -> None:
         """Start watchdog's thread. Without inotify (a limit, a platform) everything is left to the poll."""
+        # Said when a folder appears inside a new folder (watchdog 7.1): it sets the same watch twice.
+        warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
         try:
             observer = Observer()
             observer.start()
@@ -98,13 +101,20 @@ class RepositoryWatch:
             return
         try:
             heads = (git_dir / "refs" / "heads").stat()
-            if (heads.st_dev, heads.st_ino) != self._directory:
+            directory = heads.st_dev, heads.st_ino
+            # Both: one that was moved away is still watched, and a new one may get a deleted one's number.
+            if directory != self._directory or not self._is_alive(self._observer):
                 self._set(self._observer, git_dir)
-                self._directory = heads.st_dev, heads.st_ino
+                self._directory = directory
         except FileNotFoundError:
             self._directory = None  # the look says it better
         except OSError as error:
             log.warning("watch_unavailable", repository=str(git_dir), why=str(error))
+
+    def _is_alive(self, observer: BaseObserver) -> bool:
+        """Whether the watches still watch: one ends when its folder is deleted."""
+        alive = {emitter.watch for emitter in observer.emitters.copy() if emitter.is_alive()}
+        return alive.issuperset(self._watches)
 
     def _set(self, observer: BaseObserver, git_dir: Path) -> None:
         while self._watches:
