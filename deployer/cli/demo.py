@@ -59,6 +59,9 @@ def command(keep: bool) -> None:  # noqa: FBT001 - click passes a flag as a bool
             _run(stack, folder)
         except LocalRayError as error:
             raise Failure(str(error)) from error
+        except KeyboardInterrupt:
+            # Before the daemon runs and takes signals over: the way to end a demo all the same.
+            click.echo()
         finally:
             click.echo("Stopping what the demo started ...")
     click.echo("Stopped.")

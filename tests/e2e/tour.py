@@ -99,8 +99,8 @@ def take() -> Tour:
     with tempfile.TemporaryDirectory() as folder:
         demo = Demo(Path(folder, "output"))
         try:
-            said = demo.until("Ctrl-C here stops everything", START_SECONDS)
-            said += demo.until("is live.", STEP_SECONDS)
+            # The last line of the start: what to try has been printed before it.
+            said = demo.until("is live.", START_SECONDS)
             commands = _COMMAND.findall(said)
             clone = Path(commands[0].removeprefix("cd "))
             tour = Tour(folder=clone.parent, said_at_start=said)

@@ -418,7 +418,7 @@ def test_a_repository_that_is_made_after_the_start_is_followed_and_watched(
     assert eventually(at(sources, "staging", second), within=3.0)
 
 
-@pytest.mark.parametrize("how", ["deleted", "moved"])
+@pytest.mark.parametrize("how", ["deleted", "moved", "branches only"])
 def test_a_repository_that_is_replaced_is_watched_again(
     site: Site, origin: BareRepo, tmp_path: Path, how: str
 ) -> None:
@@ -428,8 +428,13 @@ def test_a_repository_that_is_replaced_is_watched_again(
     eventually(lambda: site.enqueued, within=5.0)
     if how == "deleted":
         shutil.rmtree(origin.path)
-    else:
+    elif how == "moved":
         origin.path.rename(tmp_path / "old.git")
+    else:
+        origin.pack_refs()
+        # On many file systems the new folder gets the deleted one's number.
+        shutil.rmtree(origin.path / "refs" / "heads")
+        (origin.path / "refs" / "heads").mkdir()
     replacement = BareRepo(origin.path)
     first = replacement.commit({file("staging"): config(2)})
     sources.look_now("configs")

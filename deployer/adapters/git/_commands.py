@@ -21,7 +21,7 @@ import git
 from deployer.adapters.git._errors import Failed, Interrupted, TimedOut
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _LOCAL_SECONDS = 30.0
 """For a command that only touches the mirror: milliseconds on a healthy disk."""
@@ -46,7 +46,7 @@ class Children:
             for child in self._running:
                 kill_group(child)
 
-    def start(self, spawn: Any) -> git.Git.AutoInterrupt:  # noqa: ANN401 - a call without arguments
+    def start(self, spawn: Callable[[], object]) -> git.Git.AutoInterrupt:
         """Start a child under the lock: an interrupt comes before it or finds it."""
         with self._lock:
             if self._interrupted:

@@ -1,7 +1,7 @@
 """What can go wrong with a git repository, as sentences: who, why, what to do next.
 
 Owns the adapter's errors and the translation of what git prints. Must not know how git is run.
-Invariant: no credential and no control character from a server gets into a message.
+Invariant: no credential gets into a message, and nothing from a server but one short printable line.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _UNTRUSTED = "its TLS certificate is not trusted: check the URL and ca_file"
 _NOBODY = "nothing answers there: check that the server runs, and the host and port in the URL"
 
 _CAUSES = (
+    ("/askpass': Permission denied", "git may not run its helper: mount the state directory without noexec"),
     ("Authentication failed", "the server refused the credentials: check token_file and username"),
     ("could not read Username", "the server asks for credentials: set token_file"),
     ("could not read Password", "the server asks for credentials: set token_file"),
@@ -130,17 +131,18 @@ def translated(url: str, path: Path) -> Iterator[None]:
 
 def _explain(url: str, printed: str) -> str:
     """One sentence for what git printed on stderr when it failed."""
-    # What the server says (`remote:`) is its own, and a URL may be named like an error.
-    own = [line.strip() for line in printed.splitlines() if not line.startswith("remote:")]
-    lines = [line.replace(url, "") for line in own if line]
+    # Without the URL, which may be named like an error.
+    lines = [line.strip() for line in printed.replace(url, "").splitlines() if line.strip()]
     for sign, cause in _CAUSES:
         if any(sign in line for line in lines):
             return f"cannot read {url}: {cause}"
-    # The first `fatal:` is the cause; what follows is advice such as "Please make sure you have ...".
-    fatal = next(
-        (line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else ""
+    # ssh says what is wrong, and then git says this, which is always true.
+    told = [line for line in lines if "Could not read from remote repository" not in line]
+    # Of git's own lines the first is the cause; what follows is advice.
+    words = next(
+        (line for line in told if line.startswith(("fatal:", "error:"))), told[0] if told else "nothing"
     )
-    return f"cannot read {url}: git says: {harmless(fatal) or 'nothing'}"
+    return f"cannot read {url}: git says: {harmless(words)}"
 
 
 def harmless(text: str) -> str:

@@ -60,10 +60,10 @@ class Reader:
             self._commits[commit] = parse_commit(commit, raw)
         return self._commits[commit]
 
-    def file(self, git: git.Git, commit: str, path: str) -> Blob | None:
-        """Read the file at `path`; None if nothing is there.
+    def find(self, git: git.Git, commit: str, path: str) -> str | None:
+        """The id of the file at `path`; None if nothing is there.
 
-        Raises InvalidConfig for anything but a plain file of at most 1 MiB, MirrorBroken.
+        Raises InvalidConfig for anything but a plain file, MirrorBroken.
         """
         *folders, name = PurePosixPath(path).parts
         tree = self.commit(git, commit).tree
@@ -76,16 +76,29 @@ class Reader:
                     raise _unusable(path, f"{'/'.join(folders[:depth])} is {_kind(entry.mode)}, not a folder")
                 tree = entry.id
             entry = self._folder(git, tree).get(name)
-            if entry is None:
-                return None
-            if not stat.S_ISREG(entry.mode):
-                raise _unusable(path, f"this is {_kind(entry.mode)}, not a plain file")
-            data = _read(git, entry.id, "blob", _FILE_LIMIT)
         except _TooBigError as error:
-            raise _unusable(path, f"this file, or a folder above it, has {error}") from None
+            raise _unusable(path, f"a folder above it has {error}") from None
+        if entry is None:
+            return None
+        if not stat.S_ISREG(entry.mode):
+            raise _unusable(path, f"this is {_kind(entry.mode)}, not a plain file")
+        return entry.id
+
+    def file(self, git: git.Git, commit: str, path: str) -> Blob | None:
+        """Read the file at `path`; None if nothing is there.
+
+        Raises what `find` does, and InvalidConfig for more than 1 MiB.
+        """
+        blob = self.find(git, commit, path)
+        if blob is None:
+            return None
+        try:
+            data = _read(git, blob, "blob", _FILE_LIMIT)
+        except _TooBigError as error:
+            raise _unusable(path, f"this file has {error}") from None
         if data.startswith(_LFS):
             raise _unusable(path, "this is a Git LFS pointer: commit the file itself")
-        return Blob(id=entry.id, data=data)
+        return Blob(id=blob, data=data)
 
     def _folder(self, git: git.Git, tree: str) -> dict[str, Entry]:
         if tree not in self._folders:
@@ -129,10 +142,8 @@ def _read(git: git.Git, name: str, kind: str, limit: int) -> bytes:
             message = f"{kind} {name}: {harmless(str(error))}"
             raise MirrorBroken(message) from error
     # The disk may lie, and git checks no id when it reads.
-    if (
-        hashlib.sha1(b"%s %d\0%s" % (kind.encode(), len(data), data), usedforsecurity=False).hexdigest()
-        != name
-    ):
+    digest = hashlib.sha1(b"%s %d\0%s" % (kind.encode(), len(data), data), usedforsecurity=False)
+    if digest.hexdigest() != name:
         message = f"{kind} {name} is damaged"
         raise MirrorBroken(message)
     return data

@@ -124,6 +124,14 @@ class Mirror:
         with self._edge():
             return self._reading(lambda git: self._reader.commit(git, commit)).revision
 
+    def find(self, commit: str, path: str) -> str | None:
+        """The id of the file at `path` of a fetched commit; None if nothing is there. Equal ids, equal files.
+
+        For a folder that was looked into before this reads nothing: 5 us. Raises as `read` does.
+        """
+        with self._edge():
+            return self._reading(lambda git: self._reader.find(git, commit, path))
+
     def read(self, commit: str, path: str) -> Blob | None:
         """Read the file at `path` of a fetched commit; None if nothing is there.
 

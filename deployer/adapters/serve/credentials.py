@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from deployer import logs
 from deployer.adapters.serve.errors import NoAnswer
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class TokenFile:
             if version != self._version:
                 self._token = self._parsed(self._path.read_bytes())
                 self._version = version
+                logs.hide(self._token)
         except OSError as error:
             raise NoAnswer(
                 cause=f"its token file {self._path} cannot be read ({error.strerror})", step=_STEP

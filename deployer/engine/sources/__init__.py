@@ -93,10 +93,10 @@ class Sources:
         deadline = time.monotonic() + timeout_seconds
         for owner in self._owners.values():
             owner.request_stop()
-        self._watcher.stop()
         for name, owner in self._owners.items():
             if not owner.join(max(0.0, deadline - time.monotonic())):
                 log.warning("git_thread_left_behind", repository=name)
+        self._watcher.stop()
 
     def _publish(self, environment: str, wanted: Wanted) -> None:
         with self._lock:

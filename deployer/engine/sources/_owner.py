@@ -117,25 +117,28 @@ class Owner:
                 if self._stopping.is_set():
                     return
                 self._wake.clear()
-                self._attempt(watch)
+                try:
+                    self._attempt(watch)
+                except Exception as error:
+                    # A bug must cost one look of one repository, never its thread.
+                    log.exception("git_look_failed", repository=self._spec.name)
+                    what = f"deployer itself failed on repository {self._spec.name} ({type(error).__name__})"
+                    self._failed(f"{what}: that is a bug in deployer; see its log")
                 self._stopping.wait(_SETTLE_SECONDS)
                 delay_seconds = self._pause_seconds()
         finally:
             self._mirror.close()
 
     def _attempt(self, watch: RepositoryWatch) -> None:
-        """One look, whatever comes of it."""
+        """One look, and what follows if the repository cannot be read."""
         try:
             # Before the look: what moves between the two is seen by the watch.
             watch.keep()
             self._look()
         except GitUnavailable as error:
-            self._failed(error.why)
-        except Exception as error:
-            # A bug must cost one look of one repository, never its thread.
-            log.exception("git_look_failed", repository=self._spec.name)
-            what = f"deployer itself failed on repository {self._spec.name} ({type(error).__name__})"
-            self._failed(f"{what}: that is a bug in deployer; see its log")
+            if not self._stopping.is_set():
+                self._failed(error.why)
+                self._read_from_disk(error.why)
         else:
             self._succeeded()
         finally:
@@ -206,8 +209,6 @@ class Owner:
             self._tell(RepositoryLook(repository=self._spec.name, since=since))
 
     def _failed(self, why: str) -> None:
-        if self._stopping.is_set():
-            return
         self._failures += 1
         self._since = self._since or datetime.now(UTC)
         is_news, self._trouble = why != self._trouble, why
@@ -216,7 +217,6 @@ class Owner:
         )
         if is_news:
             self._tell(RepositoryLook(repository=self._spec.name, unavailable=why, since=self._since))
-        self._read_from_disk(why)
 
     def _tell(self, look: RepositoryLook) -> None:
         try:

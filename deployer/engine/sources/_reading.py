@@ -73,10 +73,11 @@ class ParsedFile(Generic[T]):
     def at(self, mirror: Mirror, commit: str) -> T | InvalidConfig | None:
         """What the file says at a commit: None if it is not there, the error if it cannot be used."""
         try:
-            blob = mirror.read(commit, self.path)
-            if blob is None:
-                return None
-            if self._parsed is None or self._parsed[0] != blob.id:
+            found = mirror.find(commit, self.path)
+            if self._parsed is None or self._parsed[0] != found:
+                blob = mirror.read(commit, self.path)
+                if blob is None:
+                    return None
                 self._parsed = blob.id, self._outcome(blob.data)
             return self._parsed[1]
         except GitUnavailable:

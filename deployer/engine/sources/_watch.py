@@ -90,6 +90,7 @@ class RepositoryWatch:
         self._packed = _Handler(changed, only="packed-refs")
         self._directory: tuple[int, int] | None = None
         self._watches: list[ObservedWatch] = []
+        self._said = ""
 
     def keep(self) -> None:
         """Set the watches if they are not set, or if the repository was replaced by another one.
@@ -109,7 +110,9 @@ class RepositoryWatch:
         except FileNotFoundError:
             self._directory = None  # the look says it better
         except OSError as error:
-            log.warning("watch_unavailable", repository=str(git_dir), why=str(error))
+            if str(error) != self._said:
+                log.warning("watch_unavailable", repository=str(git_dir), why=str(error))
+            self._said = str(error)
 
     def _is_alive(self, observer: BaseObserver) -> bool:
         """Whether the watches still watch: one ends when its folder is deleted."""

@@ -208,6 +208,18 @@ def test_a_damaged_commit_that_the_remote_no_longer_has_is_given_up(local: World
     assert text(mirror, new) == "new"
 
 
+def test_a_lock_that_a_killed_git_left_costs_no_new_fetch_of_everything(local: World) -> None:
+    """The lock is removed and the mirror goes on, with the commits that it had."""
+    old = local.origin.commit({CONFIG: "old"})
+    mirror = local.mirror()
+    bring(mirror)
+    scribble("refs/deployer/heads/main.lock", b"")(local.mirrored.path)
+    new = local.origin.commit({CONFIG: "new"})
+
+    assert bring(mirror) == {MAIN: new}
+    assert local.mirrored.git("rev-list", "--all").split() == [new, old]
+
+
 def test_a_crowded_mirror_is_packed_and_still_read(local: World) -> None:
     """Thousands of small fetches leave one pack, not thousands."""
     commit = local.origin.commit({CONFIG: "1"})

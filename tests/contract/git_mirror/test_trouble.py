@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deployer.adapters.git import GitUnavailable, Mirror
-from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, NewMirror, bring, children, text
+from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, NewMirror, bring, children, put_program, text
 from tests.support.eventually import eventually
 from tests.support.git_server import serving
 from tests.support.prerequisites import require
@@ -125,6 +125,20 @@ def test_what_a_server_refuses_is_one_sentence_with_the_next_step(
         assert other.requests == 0
 
 
+def test_a_state_directory_where_nothing_may_run_is_said(tmp_path: Path, new_mirror: NewMirror) -> None:
+    """Git gets the token from a script in the mirror; on a disk mounted noexec it cannot."""
+    BareRepo(tmp_path / "origin.git")
+    token_file = tmp_path / "token"
+    token_file.write_text(TOKEN)
+    with serving(tmp_path, token=TOKEN) as server:
+        mirror = new_mirror(server.url("origin.git"), token_file=token_file)
+        mirror.known_heads()
+        (tmp_path / "mirror.git" / "askpass").chmod(0o600)
+
+        with pytest.raises(GitUnavailable, match="mount the state directory without noexec"):
+            mirror.heads([MAIN])
+
+
 def test_a_server_is_trusted_by_the_ca_file_alone(tmp_path: Path, new_mirror: NewMirror) -> None:
     """With its certificate in ca_file a server is read over TLS; without, it is refused."""
     require("openssl", shutil.which("openssl") is not None, "apt-get install openssl")
@@ -141,6 +155,43 @@ def test_a_server_is_trusted_by_the_ca_file_alone(tmp_path: Path, new_mirror: Ne
         assert new_mirror(url, "trusting.git", ca_file=certificate).heads([MAIN]) == {MAIN: commit}
         with pytest.raises(GitUnavailable, match="certificate is not trusted: check the URL and ca_file"):
             new_mirror(url, "wary.git").heads([MAIN])
+
+
+@pytest.mark.parametrize(
+    ("printed", "cause"),
+    [
+        (
+            "git@git.example.com: Permission denied (publickey).",
+            "the ssh server refused the key: check the key",
+        ),
+        ("No ED25519 host key is known.\nHost key verification failed.", "add it to known_hosts"),
+        (
+            "ssh: Could not resolve hostname git.example.com: Name or service not known",
+            "check the URL and the name",
+        ),
+        ("ssh: connect to host git.example.com port 22: Connection refused", "nothing answers there"),
+        ("ssh: connect to host git.example.com port 22: Connection timed out", "does not answer"),
+        ("ERROR: Repository not found.", "there is no such repository, or the credentials may not see it"),
+        ("\033[2Jkex: closed by https://u:hunter22@x", "git says: [2Jkex: closed by https://x"),
+        ("", "git says: nothing"),
+    ],
+)
+def test_what_ssh_says_is_one_sentence_with_the_next_step(
+    tmp_path: Path, new_mirror: NewMirror, monkeypatch: pytest.MonkeyPatch, printed: str, cause: str
+) -> None:
+    """ssh's own line is the cause, not git's last one, and nothing in it can move a cursor."""
+    put_program(
+        tmp_path / "bin" / "ssh", f"#!/bin/sh\nprintf '%s\n' '{printed}' >&2\nexit 255\n", monkeypatch
+    )
+
+    with pytest.raises(GitUnavailable) as caught:
+        new_mirror("git@git.example.com:x.git").heads([MAIN])
+
+    why = caught.value.why
+    assert why.startswith("cannot read git@git.example.com:x.git: ")
+    assert cause in why
+    assert why.isprintable()
+    assert "hunter22" not in why
 
 
 def test_a_repository_that_is_not_there_is_said(tmp_path: Path, new_mirror: NewMirror) -> None:
