@@ -73,7 +73,7 @@ class Commands(git.Git):
         # GitPython starts from our own environment. What it says of git is not ours to pass on: it may
         # name another repository, other programs, or switch certificate checks off.
         strays = sorted(name for name in os.environ if _is_git(name) and name not in environment)
-        self._cleaner = ["env", *(f"--unset={name}" for name in strays)] if strays else []
+        self._cleaner = ["env", *(f"-u{name}" for name in strays)] if strays else []
 
     def execute(self, command: Sequence[str], **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401 - overloads by flag
         """Run git; every command of GitPython ends up here.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import git
@@ -136,9 +137,9 @@ def _explain(url: str, printed: str) -> str:
     for sign, cause in _CAUSES:
         if any(sign in line for line in lines):
             return f"cannot read {url}: {cause}"
-    # ssh says what is wrong, and then git says this, which is always true.
-    told = [line for line in lines if "Could not read from remote repository" not in line]
-    # Of git's own lines the first is the cause; what follows is advice.
+    # ssh says what is wrong, and then git says this, which is always true, and gives advice.
+    told = list(takewhile(lambda line: "Could not read from remote repository" not in line, lines)) or lines
+    # Of git's own lines the first is the cause.
     words = next(
         (line for line in told if line.startswith(("fatal:", "error:"))), told[0] if told else "nothing"
     )

@@ -173,13 +173,13 @@ def test_a_server_is_trusted_by_the_ca_file_alone(tmp_path: Path, new_mirror: Ne
         ("ssh: connect to host git.example.com port 22: Connection timed out", "does not answer"),
         ("ERROR: Repository not found.", "there is no such repository, or the credentials may not see it"),
         ("\033[2Jkex: closed by https://u:hunter22@x", "git says: [2Jkex: closed by https://x"),
-        ("", "git says: nothing"),
+        ("", "git says: fatal: Could not read from remote repository."),
     ],
 )
 def test_what_ssh_says_is_one_sentence_with_the_next_step(
     tmp_path: Path, new_mirror: NewMirror, monkeypatch: pytest.MonkeyPatch, printed: str, cause: str
 ) -> None:
-    """ssh's own line is the cause, not git's last one, and nothing in it can move a cursor."""
+    """The line of ssh is the cause, not git's last one, and nothing in it can move a cursor."""
     put_program(
         tmp_path / "bin" / "ssh", f"#!/bin/sh\nprintf '%s\n' '{printed}' >&2\nexit 255\n", monkeypatch
     )
