@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import structlog
 
 from deployer.adapters.serve import Rejected, Unclear
 from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
+from deployer.core import sentences
 from deployer.core.actions import Action, Note, Put, Wait
 from deployer.core.announce import announcement
 from deployer.core.decide import decide, rejected
@@ -125,7 +126,8 @@ class Reconciler:
     def run(self, environment: str) -> Outcome:
         """Run one pass. Errors of the outside world become outcomes; nothing else is caught but bugs."""
         started = time.monotonic()
-        with structlog.contextvars.bound_contextvars(environment=environment, pass_id=uuid.uuid4().hex[:8]):
+        ids = {"environment": environment, "pass_id": uuid.uuid4().hex[:8], "rollout": None}
+        with structlog.contextvars.bound_contextvars(**ids):
             try:
                 outcome = self._pass(environment, started)
             except (Conflict, StoreUnavailable) as error:
@@ -149,6 +151,7 @@ class Reconciler:
         while isinstance(action, Note) and len(noted) < _NOTES_LIMIT:
             record = self._commit(record, action.events, noted)
             action = self._policy(wanted, live, record, self._now())
+        structlog.contextvars.bind_contextvars(rollout=record.rollout.id if record.rollout else None)
         outcome = self._act(action, wanted, live, record, noted)
         self._say(record, wanted, action, outcome, noted, started)
         return outcome
@@ -179,6 +182,7 @@ class Reconciler:
             self._commit(record, rejected(record, str(error), self._now()).events, noted)
             return Again()
         except Unclear as error:
+            self._publish(wanted, live, record, trouble=str(error))
             return BackOff(why=str(error))
         session = live.session if isinstance(live, Live) else None
         self._commit(record, (Applied(at=self._now(), rollout=rollout.id, session=session),), noted)
@@ -200,9 +204,12 @@ class Reconciler:
                 listener.recorded(earlier, event)
         return after
 
-    def _publish(self, wanted: Wanted, live: Observation, record: Record) -> None:
+    def _publish(self, wanted: Wanted, live: Observation, record: Record, trouble: str = "") -> None:
+        """Tell the state; `trouble` is what came in the way of a PUT, which no policy line knows."""
         now = self._now()
         state = status(wanted, live, record, now)
+        if trouble and record.rollout is not None:
+            state = replace(state, message=sentences.progressing(record.rollout, trouble))
         self._store.publish(record.environment, view(state), now)
         for listener in self._listeners:
             listener.observed(state)
@@ -225,7 +232,6 @@ class Reconciler:
         (log.info if is_news else log.debug)(
             "reconciled",
             revision=release.revision.short if release else None,
-            rollout=record.rollout.id if record.rollout else None,
             action=type(action).__name__.lower(),
             outcome=type(outcome).__name__.lower(),
             noted=noted,

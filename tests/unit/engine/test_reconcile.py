@@ -129,6 +129,8 @@ def test_an_unclear_put_backs_off_and_is_read_back(scene: Scene) -> None:
     outcome = scene.passes.run(NAME)
     assert isinstance(outcome, BackOff)
     assert not outcome.is_bug
+    message = scene.store.views[NAME]["message"]
+    assert message == f'deploying 86f7e43 "commit a": {outcome.why}'
 
     scene.seconds += 1
     scene.passes.run(NAME)
