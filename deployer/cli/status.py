@@ -15,7 +15,7 @@ from deployer.cli import context
 from deployer.cli.main import common_options, option
 from deployer.cli.tables import ago, print_table, short
 from deployer.core.scrub import plain
-from deployer.core.status import timestamp
+from deployer.core.times import timestamp
 
 if TYPE_CHECKING:
     from deployer.settings import Settings

@@ -8,7 +8,7 @@ and holds nothing of the config but its digest.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
 from deployer.core.errors import IllegalEvent
@@ -30,6 +30,7 @@ from deployer.core.events import (
     Superseded,
 )
 from deployer.core.record import Result
+from deployer.core.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,20 +135,15 @@ def to_json(entry: Entry) -> dict[str, Any]:
         "actor": entry.actor,
         "reason": entry.reason,
         "plan": entry.plan,
-        "started_at": _timestamp(entry.started_at),
-        "applied_at": _timestamp(entry.applied_at),
-        "finished_at": _timestamp(entry.finished_at),
+        "started_at": timestamp(entry.started_at),
+        "applied_at": timestamp(entry.applied_at),
+        "finished_at": timestamp(entry.finished_at),
         "took_seconds": entry.took_seconds,
         "result": entry.result.value,
         "failure": {"class": failure.failure_class.value, "message": failure.message} if failure else None,
         "followed_by": entry.followed_by,
         "superseded_by": entry.superseded_by,
     }
-
-
-def _timestamp(at: datetime | None) -> str | None:
-    """RFC 3339 in UTC, to the millisecond: `2026-11-22T10:42:00.000Z`."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z" if at else None
 
 
 def _entry(event: Started) -> Entry:

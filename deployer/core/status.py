@@ -8,7 +8,7 @@ said and what is done cannot differ; and the JSON shape of `view` is a promise (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -18,6 +18,7 @@ from deployer.core.belongs import foreign_apps
 from deployer.core.decide import decide, is_live
 from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Result
+from deployer.core.times import timestamp
 from deployer.core.types import Absent, Desired, Invalid, NotRead, Release, Wanted
 
 if TYPE_CHECKING:
@@ -127,13 +128,6 @@ def view(status: Status) -> dict[str, Any]:
         ],
         "apps": [_app(app) for app in status.apps],
     }
-
-
-def timestamp(at: datetime | None) -> str | None:
-    """RFC 3339 in UTC, to the millisecond: `2026-11-22T21:40:00.123Z`."""
-    if at is None:
-        return None
-    return f"{at.astimezone(UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
 def _release(release: Release) -> dict[str, Any]:

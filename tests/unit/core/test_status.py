@@ -20,7 +20,8 @@ from deployer.core.events import (
 )
 from deployer.core.live import Live, Unreachable
 from deployer.core.record import Record
-from deployer.core.status import Health, Mode, Sync, status, timestamp, view
+from deployer.core.status import Health, Mode, Sync, status, view
+from deployer.core.times import timestamp
 from deployer.core.types import Absent, NotRead, Policy, Release
 from tests.support.build import app, at, deployment, desired, live, record_of, release, running
 
