@@ -79,6 +79,7 @@ def _never_seen(name: str) -> dict[str, Any]:
         "rollout": None,
         "held": [],
         "apps": [],
+        "cluster": None,
         "observed_at": None,
     }
 

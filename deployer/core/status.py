@@ -68,7 +68,7 @@ class Status:
     live: Release | None
     wanted: Release | None
     phase: str | None
-    apps: tuple[App, ...]
+    cluster: Live | None
     record: Record
 
 
@@ -86,7 +86,7 @@ def status(wanted: Wanted, live: Observation, record: Record, now: datetime) -> 
         live=live_release(record),
         wanted=release,
         phase=_phase(record),
-        apps=tuple(live.apps[name] for name in sorted(live.apps)) if isinstance(live, Live) else (),
+        cluster=live if isinstance(live, Live) else None,
         record=record,
     )
 
@@ -100,7 +100,7 @@ def live_release(record: Record) -> Release | None:
 
 def view(status: Status) -> dict[str, Any]:
     """Return the JSON of `deployer status -o json`: fields may be added, none changed."""
-    record, rollout = status.record, status.record.rollout
+    record, rollout, cluster = status.record, status.record.rollout, status.cluster
     return {
         "environment": status.environment,
         "sync": status.sync.value,
@@ -126,7 +126,14 @@ def view(status: Status) -> dict[str, Any]:
             }
             for hold in record.held
         ],
-        "apps": [_app(app) for app in status.apps],
+        "apps": [_app(app) for _, app in sorted(cluster.apps.items())] if cluster else [],
+        "cluster": cluster
+        and {
+            "ray_version": cluster.ray_version,
+            "session": cluster.session,
+            "serve_started": cluster.serve_started,
+            "proxies": dict(cluster.proxies),
+        },
     }
 
 

@@ -180,7 +180,7 @@ def test_the_json_of_a_rollout_in_flight() -> None:
     """The documented shape, whole."""
     one = app("fruit", "DEPLOYING", message="m", deployments=(deployment(running=1, target=2, message="n"),))
     record = replace(DEPLOYING_B, held=B_FAILED.held)
-    shown = view(status(desired(B), live(one), record, at(30)))
+    shown = view(status(desired(B), live(one, proxies={"n1": "HEALTHY"}), record, at(30)))
 
     assert shown == {
         "environment": "staging",
@@ -232,6 +232,12 @@ def test_the_json_of_a_rollout_in_flight() -> None:
                 ],
             }
         ],
+        "cluster": {
+            "ray_version": "2.60.0",
+            "session": "session_1",
+            "serve_started": True,
+            "proxies": {"n1": "HEALTHY"},
+        },
     }
 
 
@@ -240,7 +246,7 @@ def test_the_json_of_nothing() -> None:
     shown = view(status(NotRead(why="x"), Unreachable(why="y"), EMPTY, at(0)))
 
     assert (shown["live"], shown["wanted"], shown["rollout"], shown["since"]) == (None, None, None, None)
-    assert (shown["held"], shown["apps"]) == ([], [])
+    assert (shown["held"], shown["apps"], shown["cluster"]) == ([], [], None)
 
 
 def test_the_phase_after_applied() -> None:
