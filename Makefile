@@ -70,8 +70,10 @@ e2e: $(VENV)/.dev  ## Run the stories: the real command, real git, real Ray
 	@$(BIN)/python -m pytest tests/e2e
 
 .PHONY: machine
-machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 50 steps, about 10 minutes
-	@$(BIN)/python -m pytest tests/unit/machine -k TestMachine --hypothesis-profile=long --timeout=3600
+SEED ?= 1
+machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 50 steps, about 10 minutes; SEED=1
+	@$(BIN)/python -m pytest tests/unit/machine -k TestMachine --hypothesis-profile=long \
+	    --hypothesis-seed=$(SEED) --timeout=3600
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## Take the tour for real and write its transcript to docs/tour.md

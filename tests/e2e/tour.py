@@ -137,7 +137,7 @@ def transcript(tour: Tour) -> str:
     parts = [
         "# The tour, as it went",
         "Written by `make docs`, which starts `deployer demo`, types what it suggests and keeps what is said."
-        " The left-hand commands are typed in a second terminal.",
+        " What follows a `$` is typed in a second terminal.",
         "```text\n$ deployer demo\n" + tour.said_at_start.strip() + "\n```",
     ]
     for step in tour.steps:
