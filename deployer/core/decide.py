@@ -169,7 +169,7 @@ def _blind(why: str, record: Record, now: datetime) -> Action:
     rollout = record.rollout
     if rollout is not None and rollout.applied_at is not None and rollout.blind_since is None:
         return Note(events=(LostSight(at=now, rollout=rollout.id, why=why),))
-    return Wait(reason=sentences.blind(why, rollout), seconds=IDLE_SECONDS)
+    return Wait(reason=sentences.blind(why, record), seconds=IDLE_SECONDS)
 
 
 def _go_on(wanted: Wanted, live: Live, record: Record, rollout: Rollout, now: datetime) -> Action:

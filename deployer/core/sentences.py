@@ -33,8 +33,9 @@ def name(release: Release) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter and a full stop, so that another sentence can follow it."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    """The text with a full stop, and a capital letter unless it begins with a file's name."""
+    begin = text[:1].upper() if text.partition(" ")[0].isalpha() else text[:1]
+    return f"{begin}{text[1:].rstrip('.')}."
 
 
 def clock(at: datetime) -> str:
@@ -64,11 +65,13 @@ def problems(invalid: Invalid) -> str:
     return f"{place}: {first.message}{tail}"
 
 
-def blind(why: str, rollout: Rollout | None) -> str:
-    """The cluster cannot be seen."""
-    if rollout is None:
-        return f"{sentence(why)} Nothing is changed until it answers."
-    return f"{sentence(why)} {rollout.id} goes on when it answers; nothing is rolled back because of it."
+def blind(why: str, record: Record) -> str:
+    """The cluster cannot be seen. If git cannot be deployed either, that is said too: both want a person."""
+    if record.rollout is not None:
+        what = f"{record.rollout.id} goes on when it answers"
+        return f"{sentence(why)} {what}; nothing is rolled back because of it."
+    also = f" {sentence(record.refused.message)}" if record.refused else ""
+    return f"{sentence(why)} Nothing is changed until it answers.{also}"
 
 
 def progressing(rollout: Rollout, text: str) -> str:

@@ -161,6 +161,14 @@ class TestSight:
         assert isinstance(action, Wait)
         assert observation.why[1:] in action.reason
 
+    def test_what_git_says_wrong_is_not_hidden_by_a_silent_cluster(self) -> None:
+        """Two things are broken, and each wants a person."""
+        record = record_of(*A_GOOD, Refused(at=at(40), message="x.yaml:4:5: unknown key"))
+        action = decide(NotRead(why="x"), SILENT, record, at(50))
+
+        assert isinstance(action, Wait)
+        assert action.reason.endswith("Nothing is changed until it answers. x.yaml:4:5: unknown key.")
+
     def test_an_applied_rollout_loses_sight_once(self) -> None:
         """The moment is durable, because deadlines stand still from there."""
         record = record_of(*B_APPLIED)
