@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from deployer.core.events import Seen
 from tests.e2e.site import Load, Site, git
+from tests.support.eventually import eventually
+from tests.support.tcp_proxy import TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,3 +187,45 @@ def test_a_file_that_cannot_be_read_touches_nothing(site: Site, fresh_serve: Ser
     assert state["live"]["revision"] == good
     assert total(fresh_serve) == 6
     assert json.dumps(state)
+
+
+def test_the_older_single_application_format_is_wrapped(site: Site, fresh_serve: ServeHead) -> None:
+    """Today's API refuses it; the daemon deploys it as the application `default`, and says that it did."""
+    (app,) = market(3)["applications"]
+    old = {key: app[key] for key in ("import_path", "args", "deployments")}
+    commit = site.push(old, "the format of Ray 2.3")
+    site.start()
+    state = site.until_live(commit)
+
+    assert {one["name"]: one["status"] for one in state["apps"]} == {"default": "RUNNING"}
+    answer = requests.get(fresh_serve.http, params={"name": "mango", "amount": "2"}, timeout=10)
+    assert answer.json()["total"] == 6
+    seen = next(event for event in site.facts() if isinstance(event, Seen))
+    assert seen.notes
+    assert "single-application" in seen.notes[0]
+
+
+def test_a_cluster_out_of_sight_is_waited_for(fresh_serve: ServeHead, sites: Callable[[str], Site]) -> None:
+    """Cut off in the middle of a rollout: it says so, rolls nothing back, and goes on when it sees again."""
+    host, _, port = fresh_serve.address.removeprefix("http://").partition(":")
+    with TcpProxy(host, int(port)) as wire:
+        site = sites(wire.address)
+        commit = site.push(market(3), "open the market")
+        site.start()
+        eventually(lambda: site.look()["rollout"] and site.look()["rollout"]["phase"] == "waiting", within=30)
+        wire.cut()
+        state = site.until_message("nothing is rolled back because of it")
+        assert (state["sync"], state["health"]) == ("Unknown", "Unknown")
+        wire.mend()
+        site.until_live(commit)
+
+        assert [event.type for event in site.facts()] == [
+            "seen",
+            "started",
+            "applied",
+            "lost_sight",
+            "regained_sight",
+            "healthy",
+            "good",
+        ]
+        assert total(fresh_serve) == 6
