@@ -66,6 +66,7 @@ def test_sigterm_in_the_middle_of_a_rollout(site: Site, fresh_serve: ServeHead) 
     code, seconds = first.terminate()
     assert code == 0, first.log.read_text()[-2000:]
     assert seconds < 5
+    print(f"stopped {seconds:.2f} s after SIGTERM")  # noqa: T201 - the figure
 
     down = site.command("status")
     assert "The daemon is not running." in down.stderr
