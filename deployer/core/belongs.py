@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.core.compare import matches
+from deployer.core.compare import first_difference, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,8 @@ def not_ours(live: Live, rollout: Rollout, *, strict: bool) -> str | None:
         if app.source == "imperative":
             return f"{name} was taken over by `serve run`"
         if not matches(sent, app.config, strict=strict):
-            return f"{name} shows another config than the one sent"
+            where = first_difference(sent, app.config or {}, strict=strict)
+            return f"{name} shows another config than the one sent ({where})"
         stamps.add(app.last_deployed_time_s)
     return None if len(stamps) == 1 else "the applications were not deployed together"
 

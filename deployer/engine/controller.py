@@ -97,6 +97,8 @@ class Controller:
             self._queue.add_after(environment, position * _SPREAD_SECONDS)
         for thread in self._threads:
             thread.start()
+        count = len(self._environments)
+        self._notifier.status(f"watching {count} environment{'' if count == 1 else 's'}")
         self._notifier.ready()
         log.info("ready", environments=len(self._environments), workers=len(self._threads))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from deployer.adapters.store import StoreUnavailable
+from deployer.adapters.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,6 +60,9 @@ class OutboxStore(Protocol):
     def mark_delivered(self, ids: Sequence[int]) -> None:
         """Durable once it returns."""
 
+    def mark_failed(self, ids: Sequence[int]) -> None:
+        """Count an attempt; the rows stay. Durable once it returns."""
+
 
 def to_log(row: Row) -> None:
     """Deliver to the log."""
@@ -96,11 +99,17 @@ class Outbox:
         self._thread.join(_JOIN_SECONDS)
 
     def deliver_all(self) -> int:
-        """Deliver what there is now; return how many."""
+        """Deliver what there is now; return how many. One that fails ends the round: order is kept."""
         count = 0
         while rows := self._store.undelivered(_BATCH):
             for row in rows:
-                self._deliver(row)
+                try:
+                    self._deliver(row)
+                except Exception:
+                    # Whatever a target does must not end the thread: the message stays, and is tried again.
+                    log.exception("delivery_failed", message_id=row.id)
+                    self._store.mark_failed([row.id])
+                    return count
                 self._store.mark_delivered([row.id])
                 count += 1
         return count
@@ -111,7 +120,7 @@ class Outbox:
             self._wake.clear()
             try:
                 self.deliver_all()
-            except StoreUnavailable as error:
+            except StoreError as error:
                 if not self._stopping.is_set():
                     log.warning("outbox_waits", error=str(error))
             if self._stopping.is_set():

@@ -115,11 +115,6 @@ class SqlReader:
             raise self._disagree(environment, last, record.sequence, record.environment)
         return record
 
-    def environments(self) -> list[str]:
-        """Every environment that has events, by name."""
-        with self._database.reading() as connection:
-            return list(connection.scalars(select(RECORDS.c.environment).order_by(RECORDS.c.environment)))
-
     def history(
         self, environment: str | None = None, *, limit: int = 20, before: str | None = None
     ) -> list[Entry]:

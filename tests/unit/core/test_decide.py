@@ -295,7 +295,11 @@ class TestInFlight:
             (live(), "fruit is not on the cluster"),
             (running(B, stamp=1.0), "fruit still shows the deploy before ours"),
             (running(B, source="imperative"), "fruit was taken over by `serve run`"),
-            (running(C), "fruit shows another config than the one sent"),
+            (running(C), "fruit shows another config than the one sent (args)"),
+            (
+                live(app("fruit", last_deployed_time_s=9.0)),
+                "fruit shows another config than the one sent (args)",
+            ),
         ],
     )
     def test_a_put_that_did_not_hold_is_intended_again(self, cluster: object, why: str) -> None:

@@ -44,6 +44,9 @@ class NoRows:
     def mark_delivered(self, ids: Sequence[int]) -> None:
         """Never called."""
 
+    def mark_failed(self, ids: Sequence[int]) -> None:
+        """Never called."""
+
 
 @dataclass
 class Passes:
@@ -176,13 +179,12 @@ def test_systemd_hears_ready_watchdog_and_stopping(tmp_path: Path, build: Callab
         controller.start()
         main = threading.Thread(target=controller.run_until_stopped)
         main.start()
-        heard = [server.recv(4096).decode() for _ in range(3)]
+        heard = [server.recv(4096).decode() for _ in range(4)]
         controller.request_stop()
         main.join(5)
         controller.stop()
 
-        assert heard[0].startswith("READY=1")
-        assert heard[1] == heard[2] == "WATCHDOG=1"
+        assert heard == ["STATUS=watching 1 environment", "READY=1", "WATCHDOG=1", "WATCHDOG=1"]
         said = ""
         while "STOPPING=1" not in said:
             said = server.recv(4096).decode()

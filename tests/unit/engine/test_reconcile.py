@@ -11,7 +11,7 @@ from structlog.testing import LogCapture
 from deployer.adapters.store import StoreCorrupt, StoreUnavailable
 from deployer.core.actions import Action, Note
 from deployer.core.events import Seen
-from deployer.engine.outbox import Outbox
+from deployer.engine.outbox import Outbox, Row
 from deployer.engine.reconcile import After, Again, BackOff, GiveUp, Reconciler
 from tests.support.build import at, desired, release
 from tests.support.fake_cluster import FakeCluster
@@ -219,6 +219,7 @@ class Rows:
     def __init__(self, *messages: str) -> None:
         """Hold these messages."""
         self.rows = dict(enumerate(messages, 1))
+        self.failed: list[int] = []
         self.is_broken = False
 
     def undelivered(self, limit: int) -> list[Any]:
@@ -232,6 +233,10 @@ class Rows:
             raise StoreUnavailable(message)
         for number in ids:
             del self.rows[number]
+
+    def mark_failed(self, ids: Sequence[int]) -> None:
+        """Remember that they were not taken."""
+        self.failed += ids
 
 
 class OutboxLine:
@@ -253,6 +258,26 @@ def test_the_outbox_delivers_at_least_once_in_order() -> None:
 
     assert outbox.deliver_all() == 2
     assert sent == [(1, "one"), (1, "one"), (2, "two")]
+
+
+def test_a_target_that_fails_keeps_the_order_and_the_message() -> None:
+    """The round ends, the attempt is counted, and the next round begins with the same message."""
+    rows, sent = Rows("one", "two"), list[str]()
+    is_down = True
+
+    def deliver(row: Row) -> None:
+        if is_down:
+            message = "the target is down"
+            raise OSError(message)
+        sent.append(row.message)
+
+    outbox = Outbox(rows, deliver=deliver)
+    assert outbox.deliver_all() == 0
+    assert rows.failed == [1]
+    is_down = False
+
+    assert outbox.deliver_all() == 2
+    assert sent == ["one", "two"]
 
 
 def test_waiting_writes_nothing(scene: Scene) -> None:
