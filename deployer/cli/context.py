@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
-from deployer.adapters.store import SqlReader, SqlStore, StoreCorrupt, StoreUnavailable
+from deployer.adapters.statedir import StateDirUnusable
+from deployer.adapters.store import SqlReader, SqlStore, StoreError
 from deployer.cli.main import Failure, InvalidSettings, option
 from deployer.core.errors import InvalidConfig
 from deployer.settings import Settings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 STORE_FILE = "deployer.db"
 """The store's file inside the state directory."""
@@ -38,11 +40,17 @@ def settings(ctx: click.Context, *, check_files: bool = False) -> Settings:
         raise InvalidSettings(str(error)) from error
 
 
-def open_store(settings: Settings) -> SqlReader:
-    """Open the store for reading, or end with a message that says why not and what to do."""
+@contextmanager
+def reading(settings: Settings) -> Iterator[SqlReader]:
+    """Open the store for reading inside the `with` block.
+
+    Whatever is wrong with the state directory, on opening or later, ends the command with the sentence
+    that says what, and what to do.
+    """
     try:
-        return SqlStore.open_readonly(settings.state_dir / STORE_FILE)
-    except (StoreUnavailable, StoreCorrupt) as error:
+        with closing(SqlStore.open_readonly(settings.state_dir / STORE_FILE)) as store:
+            yield store
+    except (StoreError, StateDirUnusable) as error:
         raise Failure(str(error)) from error
 
 

@@ -44,7 +44,7 @@ _SERVE_START_SECONDS = 120
 def command(keep: bool) -> None:  # noqa: FBT001 - click passes a flag as a boolean
     """Try it all on this machine: a local Ray, a local git repository, and the daemon on them.
 
-    Needs git and the `local` extra (`pip install 'ray-serve-deployer[local]'`). Ctrl-C stops everything
+    Needs git and Ray Serve (the `local` extra, or `pip install 'ray[serve]'`). Ctrl-C stops everything
     that it started and nothing else.
     """
     with ExitStack() as stack:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from deployer.cli import context
 from deployer.cli.main import common_options, option
-from deployer.cli.tables import ago, print_table, short, took
+from deployer.cli.tables import ago, print_table, short
+from deployer.core import sentences
 from deployer.core.history import to_json
 from deployer.core.scrub import plain
 
@@ -30,11 +31,8 @@ def command(
     settings = context.settings(ctx)
     if environment:
         context.known_environment(settings, environment)
-    store = context.open_store(settings)
-    try:
+    with context.reading(settings) as store:
         entries = [to_json(entry) for entry in store.history(environment, limit=limit)]
-    finally:
-        store.close()
     form = option(ctx, "output") or "table"
     if form != "table":
         context.emit(entries, form)
@@ -54,7 +52,7 @@ def command(
 
 def _row(entry: dict[str, Any], now: datetime) -> tuple[str, ...]:
     release = entry["release"]
-    result = entry["result"]
+    result, took = entry["result"], entry["took_seconds"]
     if entry["followed_by"]:
         result = f"{result} -> {entry['followed_by']}"
     return (
@@ -66,5 +64,5 @@ def _row(entry: dict[str, Any], now: datetime) -> tuple[str, ...]:
         release["author"].partition(" <")[0],
         entry["trigger"],
         f"{ago(entry['started_at'], now)} ago",
-        took(entry["started_at"], entry["finished_at"]),
+        "-" if took is None else sentences.took(timedelta(seconds=took)),
     )

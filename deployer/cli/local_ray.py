@@ -79,7 +79,7 @@ class LocalRay:
     def start(self) -> None:
         """Start the head and wait until its Serve API answers. Raises LocalRayError if it does not."""
         if find_spec("ray") is None:
-            message = "Ray is not installed here. To get it: pip install 'ray-serve-deployer[local]'"
+            message = "Ray is not installed here. To get it: pip install 'ray[serve]'"
             raise LocalRayError(message)
         # Below /tmp whatever TMPDIR says: Ray puts unix sockets some 60 characters deeper, where 107 is all
         # that they may have.

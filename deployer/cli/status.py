@@ -6,7 +6,7 @@ Reads what the daemon published last, so it works while the daemon is down (and 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +16,6 @@ from deployer.cli.main import common_options, option
 from deployer.cli.tables import ago, print_table, short
 from deployer.core.scrub import plain
 from deployer.core.times import timestamp
-
-if TYPE_CHECKING:
-    from deployer.settings import Settings
 
 _FRESH_SECONDS = 60.0
 """A running daemon looks at an idle cluster every 15 s; what is older than four looks is worth a warning."""
@@ -38,8 +35,14 @@ def command(
     settings = context.settings(ctx)
     names = [context.known_environment(settings, environment)] if environment else list(settings.environments)
     now = datetime.now(UTC)
-    states = _read(settings, names)
-    hint = _staleness(settings, states, now)
+    with context.reading(settings) as store:
+        views = store.views()
+        is_running = statedir.holder(settings.state_dir) is not None
+    states = [
+        {**views[name][1], "observed_at": timestamp(views[name][0])} if name in views else _never_seen(name)
+        for name in names
+    ]
+    hint = _staleness(states, now, is_running=is_running)
     form = option(ctx, "output") or "table"
     if form != "table":
         context.emit(states, form)
@@ -52,18 +55,6 @@ def command(
             click.echo(f"{state['environment']}: {plain(state['message'])}")
     if hint:
         click.echo(hint, err=True)
-
-
-def _read(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
-    store = context.open_store(settings)
-    try:
-        views = store.views()
-    finally:
-        store.close()
-    return [
-        {**views[name][1], "observed_at": timestamp(views[name][0])} if name in views else _never_seen(name)
-        for name in names
-    ]
 
 
 def _never_seen(name: str) -> dict[str, Any]:
@@ -84,10 +75,10 @@ def _never_seen(name: str) -> dict[str, Any]:
     }
 
 
-def _staleness(settings: Settings, states: list[dict[str, Any]], now: datetime) -> str:
+def _staleness(states: list[dict[str, Any]], now: datetime, *, is_running: bool) -> str:
     """Say that the daemon is down, or behind: what is printed is then not the present."""
     times = [state["observed_at"] for state in states if state["observed_at"]]
-    if statedir.holder(settings.state_dir) is None:
+    if not is_running:
         seen = f"This is what it saw {ago(max(times), now)} ago." if times else "It has seen nothing yet."
         return f"The daemon is not running. {seen} Start it with `deployer run`."
     late = [t for t in times if (now - datetime.fromisoformat(t)).total_seconds() > _FRESH_SECONDS]

@@ -39,14 +39,6 @@ def ago(at: str, now: datetime) -> str:
     return _span((now - datetime.fromisoformat(at)).total_seconds())
 
 
-def took(started: str, finished: str | None) -> str:
-    """How long something took: `0.8s`, `31s`; `-` while it is not over."""
-    if finished is None:
-        return "-"
-    seconds = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
-    return f"{seconds:.1f}s" if seconds < 10 else _span(seconds)  # noqa: PLR2004 - one digit more below 10
-
-
 def _span(seconds: float) -> str:
     whole = max(0, int(seconds))
     if whole < 2 * _MINUTE:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.e2e, pytest.mark.timeout(400)]
 
 def test_the_tour() -> None:
     """Each suggestion does what is said of it; Ctrl-C stops everything that the demo started."""
-    require("Ray", find_spec("ray") is not None, "pip install 'ray-serve-deployer[local]'")
+    require("Ray", find_spec("ray") is not None, "pip install 'ray[serve]'")
     tour = module.take()
     first, good, after_good, broken, held, after_broken, fix, live, history = tour.steps
 

@@ -160,7 +160,7 @@ def test_a_free_port_can_be_listened_on() -> None:
 @pytest.mark.timeout(180)
 def test_a_head_is_ready_when_started_and_gone_when_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it listens on another interface than loopback, and nothing of it is left."""
-    require("Ray", find_spec("ray") is not None, "pip install 'ray-serve-deployer[local]'")
+    require("Ray", find_spec("ray") is not None, "pip install 'ray[serve]'")
     # What a person may have set for another cluster has no effect on this one.
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
@@ -183,7 +183,7 @@ def test_a_head_is_ready_when_started_and_gone_when_stopped(monkeypatch: pytest.
 @pytest.mark.ray
 def test_a_head_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the end of its log, and nothing is left of it."""
-    require("Ray", find_spec("ray") is not None, "pip install 'ray-serve-deployer[local]'")
+    require("Ray", find_spec("ray") is not None, "pip install 'ray[serve]'")
     with pytest.raises(LocalRayError, match=r"did not start: it ended with exit code [1-9]") as raised:
         LocalRay(num_cpus=-1).start()
     assert "CPU" in str(raised.value).upper()

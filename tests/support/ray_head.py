@@ -62,7 +62,7 @@ class ServeHead:
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[ServeHead]:
     """A running head, one for the session. It imports applications from `apps` and from the project."""
-    require("Ray", find_spec("ray") is not None, "pip install 'ray-serve-deployer[local]'")
+    require("Ray", find_spec("ray") is not None, "pip install 'ray[serve]'")
     with LocalRay(num_cpus=4, pythonpath=[ROOT, APPS]) as local:
         yield ServeHead(address=local.address, http=f"http://127.0.0.1:{free_port()}")
 

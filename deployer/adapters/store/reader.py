@@ -199,7 +199,11 @@ class SqlReader:
         """By environment: when it was last looked at (up to 10 s late), and the status published then."""
         with self._database.reading() as connection:
             rows = connection.execute(select(VIEWS)).all()
-        return {row.environment: (codec.unstamp(row.at), json.loads(row.data)) for row in rows}
+        try:
+            return {row.environment: (codec.unstamp(row.at), json.loads(row.data)) for row in rows}
+        except ValueError as error:
+            message = f"{self._database.path}: cannot read the published status: {error}. Restore a backup."
+            raise StoreCorrupt(message) from error
 
     def undelivered(self, limit: int) -> list[OutboxRow]:
         """The oldest messages that are not delivered yet."""

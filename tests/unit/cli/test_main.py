@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
+from deployer.adapters.store import SqlStore
+from deployer.cli.context import STORE_FILE
 from deployer.cli.main import cli
+from deployer.core.events import Kind, Started
+from deployer.core.types import Policy
+from tests.support import build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +117,31 @@ def test_an_unknown_environment_names_the_known_ones(settings: Path) -> None:
 
     assert result.exit_code == 64
     assert "There are: staging." in result.output
+
+
+@pytest.mark.parametrize(("command", "table"), [("history", "rollouts"), ("status", "views")])
+def test_a_damaged_store_ends_in_a_sentence(settings: Path, command: str, table: str) -> None:
+    """What was read before the daemon would notice: exit code 1, what is wrong, what to do, no traceback."""
+    path = settings.parent / "state" / STORE_FILE
+    with closing(SqlStore.open(path)) as store:
+        record = store.load("staging")
+        release = build.release("a")
+        start = Started(
+            at=build.at(0),
+            rollout="staging#1",
+            kind=Kind.DEPLOY,
+            release=release,
+            policy=Policy(),
+            trigger="push",
+        )
+        store.commit(record, [start])
+        store.publish("staging", {"environment": "staging"}, build.at(0))
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute(f"UPDATE {table} SET data = '{{'")  # noqa: S608 - one of the two names above
+
+    result = CliRunner().invoke(cli, [command, "-c", str(settings)])
+
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert str(path) in result.output
+    assert "estore a backup" in result.output
