@@ -192,7 +192,7 @@ def test_a_head_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_ray_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is started."""
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(LocalRayError, match=r"pip install 'ray-serve-deployer\[local\]'"):
+    with pytest.raises(LocalRayError, match=r"pip install 'ray\[serve\]'"):
         LocalRay().start()
 
 
