@@ -69,6 +69,15 @@ check: $(VENV)/.dev  ## Format, lint, types, imports, unit tests with core/ full
 e2e: $(VENV)/.dev  ## Run the stories: the real command, real git, real Ray
 	@$(BIN)/python -m pytest tests/e2e
 
+.PHONY: matrix
+matrix: $(VENV)/.dev  ## Bring about every failure on a real Ray and write docs/matrix.md: about 15 minutes
+	@$(BIN)/python -m tests.e2e.matrix
+
+.PHONY: older
+RAY ?= 2.59.0
+older: $(VENV)/.dev  ## Try the way back on an older Ray (fetches it): RAY=2.59.0
+	@$(BIN)/python -m tests.e2e.older_ray $(RAY)
+
 .PHONY: machine
 SEED ?= 1
 machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 50 steps, about 10 minutes; SEED=1

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import idle, push_to_healthy, push_to_put
+from benchmarks import back_to_good, idle, push_to_healthy, push_to_put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BENCHMARKS: dict[str, tuple[Callable[[Any], dict[str, Any]], Any, Any]] = {
     "push_to_put": (push_to_put.run, 40, 5),
     "push_to_healthy": (push_to_healthy.run, 10, 2),
+    "back_to_good": (back_to_good.run, 5, 1),
     "idle": (idle.run, 60.0, 10.0),
 }
 """By name: what runs it, and its size in full and with --quick."""

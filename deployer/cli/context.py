@@ -63,7 +63,7 @@ def known_environment(settings: Settings, name: str) -> str:
     return name
 
 
-def emit(data: Sequence[dict[str, Any]], output: str) -> None:
+def emit(data: Sequence[dict[str, Any]] | dict[str, Any], output: str) -> None:
     """Print for scripts."""
     if output == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))

@@ -1,6 +1,6 @@
 """Puts the daemon together from its settings, and runs it in this process.
 
-Owns the wiring and the order of starting and stopping: lock, store, engine; then the reverse. Must not
+Owns the wiring and the order of starting and stopping: lock, store, engine, API; then the reverse. Must not
 contain behaviour of its own. Invariant: nothing is started before the state directory is locked, and
 whatever was started is stopped on every way out.
 """
@@ -22,6 +22,7 @@ from deployer.engine.reconcile import Listener, Reconciler
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
+from deployer.web import Service, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ def running(
                 environment.cluster.address,
                 token_file=environment.cluster.token_file,
                 ca_file=environment.cluster.ca_file,
+                serve_address=environment.cluster.serve_address,
             )
             stack.callback(cluster.close)
             clusters[name] = cluster
@@ -88,6 +90,7 @@ def running(
             clusters=clusters,
             now=lambda: datetime.now(UTC),
             listeners=(outbox, *listeners),
+            neighbours=_neighbours(settings),
         )
         controller = Controller(
             environments=tuple(settings.environments),
@@ -100,7 +103,27 @@ def running(
         )
         stack.callback(controller.stop)
         controller.start()
+        service = Service(
+            store=store,
+            sources=sources,
+            clusters=clusters,
+            repositories={name: one.repository for name, one in settings.environments.items()},
+            commit=reconciler.commit,
+            enqueue=lambda name: queue.add(name, front=True),
+            now=lambda: datetime.now(UTC),
+        )
+        server = settings.server
+        stack.enter_context(serving(service, settings.state_dir, host=server.host, port=server.port))
         yield controller
+
+
+def _neighbours(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """For each environment the others on the same cluster."""
+    keys = {name: environment.cluster.key for name, environment in settings.environments.items()}
+    return {
+        name: tuple(other for other in keys if other != name and keys[other] == key)
+        for name, key in keys.items()
+    }
 
 
 def stop_on_signals(controller: Controller) -> None:

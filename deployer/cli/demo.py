@@ -28,9 +28,10 @@ from deployer.cli.main import Failure
 from deployer.cli.narrate import Narrator
 from deployer.settings import Settings, load
 
-ENVIRONMENT = "staging"
-BRANCH = f"env/{ENVIRONMENT}"
-CONFIG = f"environments/{ENVIRONMENT}/serve_config.yaml"
+ENVIRONMENTS = ("staging", "production")
+BRANCH = "main"
+_STAGING = "environments/staging/*.yaml"
+"""What the suggestions change: the config, and in `environment.yaml` what is expected of it."""
 
 _GIT_SECONDS = 30
 """Git works on a handful of small files here."""
@@ -80,7 +81,10 @@ def _run(stack: ExitStack, folder: Path) -> None:
     click.echo(f"Git: {folder / 'configs.git'}, branch {BRANCH}, cloned into {clone}")
     click.echo()
 
-    narrator = Narrator(on_settled=lambda: click.echo(_what_to_try(clone, folder / "deployer.yaml", http)))
+    narrator = Narrator(
+        environments=ENVIRONMENTS,
+        on_settled=lambda: click.echo(_what_to_try(clone, folder / "deployer.yaml", http)),
+    )
     controller = stack.enter_context(running(settings, listeners=[narrator]))
     stop_on_signals(controller)
     controller.run_until_stopped()
@@ -115,7 +119,8 @@ def _make_repository(folder: Path) -> Path:
     _git(folder, "init", "--quiet", "--bare", "--initial-branch", BRANCH, str(bare))
     _git(folder, "init", "--quiet", "--initial-branch", BRANCH, str(clone))
     with as_file(_environments()) as environments:
-        shutil.copytree(environments / ENVIRONMENT, clone / "environments" / ENVIRONMENT)
+        for name in ENVIRONMENTS:
+            shutil.copytree(environments / name, clone / "environments" / name)
     for key, value in (("user.name", "Demo"), ("user.email", "demo@localhost"), ("commit.gpgsign", "false")):
         _git(clone, "config", key, value)
     _git(clone, "remote", "add", "origin", str(bare))
@@ -136,14 +141,17 @@ def _make_settings(folder: Path, address: str) -> Settings:
     path = folder / "deployer.yaml"
     values = {
         "state_dir": str(folder / "state"),
+        # A free port: a daemon may run on this machine already.
+        "server": {"listen": "127.0.0.1:0"},
         "repositories": {"configs": {"url": str(folder / "configs.git")}},
         "environments": {
-            ENVIRONMENT: {
+            name: {
                 "repository": "configs",
                 "branch": BRANCH,
-                "path": f"environments/{ENVIRONMENT}",
+                "path": f"environments/{name}",
                 "cluster": {"address": address},
             }
+            for name in ENVIRONMENTS
         },
     }
     path.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -166,21 +174,21 @@ def _what_to_try(clone: Path, settings: Path, http: str) -> str:
     program = _program()
     commit = "git commit -qam"
     return f"""
-The first rollout is over. Try these in another terminal:
+The first rollouts are over. Try these in another terminal:
 
   cd {clone}
 
-  # ask the application
+  # ask the application of staging; that of production is at /production/fruit
   curl '{http}/fruit?name=mango&amount=2'
 
-  # a good change: reconfigured in place, no replica restarts
-  sed -i 's/price: 3/price: 5/' {CONFIG} && {commit} 'raise Mango price' && git push -q
+  # a good change, in the config and in the check of it: reconfigured in place, no replica restarts
+  sed -i 's/price: 3/price: 5/' {_STAGING} && {commit} 'raise Mango price' && git push -q
 
   # a broken change: rolled back by itself, and held
-  sed -i 's/price: 5/price: -1/' {CONFIG} && {commit} 'give mangoes away' && git push -q
+  sed -i 's/price: 5/price: -1/' {_STAGING} && {commit} 'give mangoes away' && git push -q
 
   # the fix
-  sed -i 's/price: -1/price: 4/' {CONFIG} && {commit} 'a fair price' && git push -q
+  sed -i 's/price: -1/price: 4/' {_STAGING} && {commit} 'a fair price' && git push -q
 
   # what runs, and what happened
   {program} status -c {settings}

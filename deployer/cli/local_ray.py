@@ -56,14 +56,18 @@ class LocalRay:
     A context manager; inside it `address` is the head's dashboard, such as `http://127.0.0.1:23456`.
     """
 
-    def __init__(self, *, num_cpus: int = 4, pythonpath: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, *, num_cpus: int = 4, pythonpath: Iterable[Path] = (), python: str = sys.executable
+    ) -> None:
         """Start nothing yet.
 
         `num_cpus` is what Ray believes to have, whatever the machine has. `pythonpath` are the folders
-        that applications are imported from, before those of this interpreter.
+        that applications are imported from, before those of the interpreter. `python` is the interpreter
+        whose Ray it is, when that is another version than ours.
         """
         self._num_cpus = num_cpus
         self._pythonpath = tuple(pythonpath)
+        self._python = python
         self._keeper: subprocess.Popen[bytes] | None = None
         self.address = ""
 
@@ -128,7 +132,8 @@ class LocalRay:
             "--dashboard-port": str(port),
             "--dashboard-agent-listen-port": "0",
             "--dashboard-agent-grpc-port": "0",
-            "--runtime-env-agent-port": "0",
+            # 0 is refused by Ray 2.40 and older.
+            "--runtime-env-agent-port": str(free_port()),
             "--metrics-export-port": "0",
             "--min-worker-port": "0",
             "--max-worker-port": "0",
@@ -140,7 +145,7 @@ class LocalRay:
             "--temp-dir": str(folder),
         }
         flags = [word for option in options.items() for word in option]
-        start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        start = [self._python, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         return [*start, "--disable-usage-stats", *flags]
 
     def _environment(self) -> dict[str, str]:

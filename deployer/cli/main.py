@@ -23,6 +23,10 @@ class Exit(IntEnum):
     OK = 0
     FAILED = 1
     INVALID_CONFIG = 3
+    ROLLED_BACK = 4
+    ROLLBACK_FAILED = 5
+    TIMED_OUT = 6
+    REFUSED = 7
     USAGE = 64
     INTERRUPTED = 130
 
@@ -33,7 +37,15 @@ click.UsageError.exit_code = Exit.USAGE
 _COMMANDS = {
     "run": ("deployer.cli.run", "Run the daemon."),
     "status": ("deployer.cli.status", "Show what every environment runs, and why."),
+    "explain": ("deployer.cli.explain", "Show why an environment is as it is, policy line by policy line."),
     "history": ("deployer.cli.history", "List rollouts, newest first."),
+    "sync": ("deployer.cli.sync", "Look at git now, and wait until its newest commit is good."),
+    "rollback": ("deployer.cli.rollback", "Go back to a good release, at once."),
+    "retry": ("deployer.cli.retry", "Try what git wants once more, although it is held."),
+    "pause": ("deployer.cli.pause", "Stop the automation of an environment."),
+    "resume": ("deployer.cli.resume", "Let it go on."),
+    "live": ("deployer.cli.live", "Show what the cluster last received."),
+    "logs": ("deployer.cli.logs", "Show the logs of an environment's replicas."),
     "demo": (
         "deployer.cli.demo",
         "Try it all on this machine: a local Ray, a local git repository, the daemon.",
@@ -44,13 +56,18 @@ _COMMANDS = {
 class Failure(click.ClickException):
     """An expected error: one message for people (what, where, why, next step)."""
 
-    exit_code = Exit.FAILED
+    def __init__(self, message: str, exit_code: int = Exit.FAILED) -> None:
+        """Take the message, and the exit code if it is a special one."""
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
 
 class InvalidSettings(Failure):
     """The settings cannot be used: every problem of the file."""
 
-    exit_code = Exit.INVALID_CONFIG
+    def __init__(self, message: str) -> None:
+        """Take every problem."""
+        super().__init__(message, Exit.INVALID_CONFIG)
 
 
 class Commands(click.Group):
@@ -112,7 +129,9 @@ def option(ctx: click.Context, name: str) -> Any:  # noqa: ANN401 - an option's 
 
 @click.group(
     cls=Commands,
-    epilog="Exit codes: 0 ok, 1 failed, 3 invalid config, 64 usage, 130 interrupted.",
+    epilog="Exit codes: 0 ok, 1 failed, 3 invalid config, 4 the deploy failed and was rolled back, 5 it"
+    " failed and the rollback failed too, 6 timed out or superseded, 7 refused (paused, held, not allowed),"
+    " 64 usage, 130 interrupted.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @common_options
@@ -124,7 +143,8 @@ def cli(config: str | None, output: str | None) -> None:
 def main() -> None:
     """Run the command line; the installed script calls this."""
     try:
-        cli.main(standalone_mode=False)
+        # What `ctx.exit` was given comes back as the result; commands return nothing else.
+        code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.ClickException as error:
@@ -133,3 +153,5 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(Exit.INTERRUPTED)
+    else:
+        sys.exit(code)

@@ -60,6 +60,7 @@ def command(
 def _never_seen(name: str) -> dict[str, Any]:
     return {
         "environment": name,
+        "sequence": 0,
         "sync": "Unknown",
         "health": "Unknown",
         "mode": "auto",
@@ -69,7 +70,13 @@ def _never_seen(name: str) -> dict[str, Any]:
         "wanted": None,
         "rollout": None,
         "held": [],
+        "paused": None,
+        "drift": None,
+        "starved": None,
+        "last_failure": None,
+        "policy": None,
         "apps": [],
+        "foreign": [],
         "cluster": None,
         "observed_at": None,
     }

@@ -6,10 +6,28 @@ only (an ending of a rollout, a refusal), one line each, written in the transact
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from deployer.core import sentences
-from deployer.core.events import Failed, Good, Kind, Refused, Seen, Superseded
+from deployer.core import pinned, sentences
+from deployer.core.events import (
+    Cancelled,
+    DriftClass,
+    Drifted,
+    DriftEnded,
+    Failed,
+    FailureClass,
+    Good,
+    Kind,
+    LostSight,
+    Paused,
+    Refused,
+    RegainedSight,
+    Resumed,
+    RetryAsked,
+    RollbackAsked,
+    Seen,
+    Superseded,
+)
 
 if TYPE_CHECKING:
     from deployer.core.events import Event
@@ -34,6 +52,8 @@ def announcement(record: Record, event: Event) -> str | None:
             if event.notes
             else None
         )
+    if isinstance(event, Drifted | DriftEnded | Paused | Resumed | RetryAsked | RollbackAsked):
+        return f"{record.environment}: {_change(event)}"
     if rollout is None:
         return None
     release = sentences.name(rollout.release)
@@ -41,22 +61,64 @@ def announcement(record: Record, event: Event) -> str | None:
         took = sentences.took(event.at - rollout.started_at)
         return _line(record, rollout, f"{release} {_DONE[rollout.kind]} after {took}.")
     if isinstance(event, Failed):
-        return _line(record, rollout, f"{release} failed: {event.failure.message}. {_next(record, rollout)}")
+        return _line(
+            record, rollout, f"{release} failed: {event.failure.message}. {_next(record, rollout, event)}"
+        )
     if isinstance(event, Superseded):
         return _line(record, rollout, f"{release} was overtaken by {event.by[:7]}.")
+    if isinstance(event, Cancelled):
+        return _line(record, rollout, f"{release} was cancelled by {event.actor}.")
+    if isinstance(event, LostSight):
+        return _line(
+            record, rollout, f"{sentences.sentence(event.why)} Nothing is rolled back because of it."
+        )
+    if isinstance(event, RegainedSight):
+        return _line(record, rollout, "The cluster answers again; the rollout goes on.")
     return None
+
+
+def _change(event: Drifted | DriftEnded | Paused | Resumed | RetryAsked | RollbackAsked) -> str:
+    why = f" ({event.reason})" if event.reason else ""
+    match event:
+        case Drifted(drift=DriftClass.LOST, what=what):
+            return f"{what} The current release is restored."
+        case Drifted(what=what):
+            return f"drift: {what}"
+        case DriftEnded():
+            return "The cluster runs the current release again."
+        case Paused(until=until):
+            end = f"until {until:%Y-%m-%d %H:%M} UTC" if until else "until somebody resumes it"
+            return f"Paused by {event.actor}{why}, {end}."
+        case Resumed():
+            return f"Resumed by {event.actor}{why}."
+        case RetryAsked():
+            return f"{event.actor} asked for one more try{why}."
+        case RollbackAsked(release=release):
+            return f"{event.actor} asked for {sentences.name(release)} back{why}."
+        case _:
+            assert_never(event)
 
 
 def _line(record: Record, rollout: Rollout, text: str) -> str:
     return f"{record.environment}: {rollout.kind.value} {rollout.id}: {text}"
 
 
-def _next(record: Record, rollout: Rollout) -> str:
+def _next(record: Record, rollout: Rollout, event: Failed) -> str:
     good = record.good
+    goes_back = rollout.policy.rollback and good is not None and good.digest != rollout.release.digest
     if rollout.kind is not Kind.DEPLOY:
-        return "The environment is DEGRADED; nothing is tried again until a new commit is pushed."
+        if rollout.kind in (Kind.HEAL, Kind.RESTORE):
+            return "It is tried again; `deployer explain` says when."
+        return "The environment is DEGRADED; nothing is tried again until somebody acts."
+    if event.failure.failure_class is FailureClass.CAPACITY:
+        back = f"Back to {sentences.name(good)}. " if good is not None and goes_back else ""
+        return f"{back}It is not held: it is tried again when more resources are free."
     if good is None or good.digest == rollout.release.digest:
         return "There is no good release to go back to. Push a fix."
     if not rollout.policy.rollback:
         return "Rollback is off: the cluster was left on it. Push a fix."
-    return f"Rolling back to {sentences.name(good)}."
+    back = f"Rolling back to {sentences.name(good)}."
+    uris = ", ".join(pinned.shown(uri) for uri in pinned.changeable(good))
+    if not uris:
+        return back
+    return f"{back} Its code may not be what it was: {uris} names no version or commit."

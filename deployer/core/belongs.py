@@ -1,6 +1,6 @@
 """Whose is what the cluster runs: this rollout's, somebody else's, or from before?
 
-Owns the proof that a status belongs to our PUT, and the list of what a PUT would delete. Must not decide
+Owns the proof that a status belongs to our PUT, and the list of what has to be gone after it. Must not decide
 what follows. Invariant: in doubt it is not ours, because repeating an identical PUT restarts nothing,
 while trusting a stale status would call a broken release good.
 """
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.core.compare import first_difference, matches
+from deployer.core.body import applications
+from deployer.core.compare import code_version, first_difference, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deployer.core.live import Live
-    from deployer.core.record import Record, Rollout
+    from deployer.core.record import Rollout
     from deployer.core.types import Release
 
 
@@ -24,10 +25,14 @@ def not_ours(live: Live, rollout: Rollout, *, strict: bool) -> str | None:
 
     Ours means: each application shows a `last_deployed_time_s` other than before the PUT, all the same
     one (each PUT stamps every application it lists, 100 of 100 measured on 2.60), and the config sent.
-    `strict` also demands that no key of ours is missing there, which alone proves a PUT after a crash.
+    `strict` also demands that no key of ours is missing there, which alone proves a PUT after a crash. A
+    release without applications leaves nothing on the cluster that could prove it.
     """
+    listed = applications(rollout.release, rollout.nonce)
+    if not listed:
+        return "a release without applications leaves no trace" if strict else None
     stamps = set()
-    for name, sent in rollout.release.config.applications().items():
+    for name, sent in listed.items():
         app = live.apps.get(name)
         if app is None:
             return f"{name} is not on the cluster"
@@ -42,22 +47,39 @@ def not_ours(live: Live, rollout: Rollout, *, strict: bool) -> str | None:
     return None if len(stamps) == 1 else "the applications were not deployed together"
 
 
-def foreign_apps(live: Live, record: Record, release: Release) -> tuple[str, ...]:
-    """Declarative applications that a PUT of `release` would delete although this environment never put them.
-
-    A PUT deletes every declarative application that it does not list; imperative ones (`serve run`) stay
-    (measured, 2.60).
-    """
-    ours = release.config.applications().keys() | record.apps
-    return tuple(
-        sorted(
-            name
-            for name, app in live.apps.items()
-            if name not in ours and app.source != "imperative" and app.status != "DELETING"
-        )
-    )
-
-
 def deployed_times(live: Live) -> Mapping[str, float]:
     """Each application's stamp now: a status is newer than a PUT only if its stamp is not one of these."""
     return {name: app.last_deployed_time_s for name, app in live.apps.items()}
+
+
+def starting(live: Live) -> Mapping[str, int]:
+    """How many replicas of each deployment (`app/deployment`) are starting now, where there are any.
+
+    When one of them fails after the next PUT, Serve counts it as a failed start of the version that the PUT
+    brought, with the error of the one before (read in 2.60's source, and met on a loaded machine).
+    """
+    counts = {
+        f"{app.name}/{deployment.name}": sum(replica.state == "STARTING" for replica in deployment.replicas)
+        for app in live.apps.values()
+        for deployment in app.deployments
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def leaving(
+    live: Live, good: Release, release: Release, *, good_nonce: str = "", nonce: str = ""
+) -> tuple[str, ...]:
+    """The replicas that run the code of `good` and must be gone when the rollout of `release` is done.
+
+    Those of applications in both, whose code changes, and that the cluster runs as `good` says: of others
+    nobody knows what they run. The nonces are those that the two are sent with.
+    """
+    after = applications(release, nonce)
+    return tuple(
+        replica.replica_id
+        for name, before in applications(good, good_nonce).items()
+        if name in after and code_version(before) != code_version(after[name])
+        if (app := live.apps.get(name)) is not None and matches(before, app.config, strict=False)
+        for deployment in app.deployments
+        for replica in deployment.replicas
+    )

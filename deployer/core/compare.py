@@ -56,6 +56,24 @@ def first_difference(
     return None if path is None else one_line(".".join(str(key) for key in path))
 
 
+def code_version(application: Mapping[str, Any]) -> str:
+    """What differs where Serve takes an application for other code, and replaces all its replicas.
+
+    Serve 2.60 also counts autoscaling policies, request routers and deployment actors; 2.40 does not.
+    """
+    runtime_env, args = application.get("runtime_env"), application.get("args")
+    return _exactly([application.get("import_path"), runtime_env or {}, args or {}])
+
+
+def by_name(deployments: object) -> dict[str, Mapping[str, Any]]:
+    """The deployments in a config, by name. Of two with one name Serve takes the last."""
+    return {
+        deployment["name"]: deployment
+        for deployment in (deployments if isinstance(deployments, list) else ())
+        if isinstance(deployment, Mapping) and isinstance(deployment.get("name"), str)
+    }
+
+
 def _mapping(
     sent: Mapping[str, Any], reported: Mapping[str, Any], path: Path, *, strict: bool
 ) -> Path | None:
@@ -91,7 +109,7 @@ def _value(sent: object, reported: object, path: Path, *, strict: bool) -> Path 
 
 def _deployments(sent: list[Any], reported: list[Any], *, strict: bool) -> Path | None:
     path: Path = ("deployments",)
-    ours, theirs = _by_name(sent), _by_name(reported)
+    ours, theirs = by_name(sent), by_name(reported)
     if ours.keys() != theirs.keys() or len(theirs) != len(reported) or (strict and [*ours] != [*theirs]):
         return path
     for name in ours:
@@ -99,14 +117,6 @@ def _deployments(sent: list[Any], reported: list[Any], *, strict: bool) -> Path 
         if difference is not None:
             return difference
     return None
-
-
-def _by_name(deployments: list[Any]) -> dict[str, Mapping[str, Any]]:
-    return {
-        deployment["name"]: deployment
-        for deployment in deployments
-        if isinstance(deployment, Mapping) and isinstance(deployment.get("name"), str)
-    }
 
 
 def _list(sent: list[Any], reported: list[Any], path: Path, *, strict: bool) -> Path | None:
@@ -122,21 +132,26 @@ def _list(sent: list[Any], reported: list[Any], path: Path, *, strict: bool) -> 
 def _same(sent: object, reported: object, path: Path) -> bool:
     """Whether Serve's schema makes `reported` of the plain value `sent`."""
     match reported:
+        case bool() if isinstance(sent, str):
+            return sent.lower() in (_TRUE if reported else _FALSE)
         case bool():
-            return str(sent).lower() in (_TRUE if reported else _FALSE)
-        case int() | float() if isinstance(sent, str):
-            return _number(sent) == reported
+            return sent == reported
+        case int() | float() if isinstance(sent, str | int):
+            return _number(sent, type(reported)) == reported
         case str() if path[-1] == "log_level" and isinstance(sent, int):
             return logging.getLevelName(sent) == reported
         case _:
             return sent == reported
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _number(value: str | int, kind: type[int | float]) -> float | None:
+    """The value in a field of this type: as `float` a large integer loses digits, as `int` "5.0" is 5."""
+    for read in (kind, float):
+        try:
+            return read(value)
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
 def _exactly(value: object) -> str:

@@ -1,6 +1,7 @@
 """What to do next for one environment: the numbered policy, one early return per line.
 
-Owns the decision. Must not know how facts are gathered or orders carried out; the clock is an argument.
+Owns the order of the policy and what happens while a rollout is in flight; `rest` has the lines for an
+environment at rest. Must not know how facts are gathered or orders carried out; the clock is an argument.
 Invariant: a `Put` is ordered only for a rollout that the record already holds as pending; a digest that
 is held never starts; nothing is decided against a cluster that cannot be seen.
 """
@@ -8,40 +9,50 @@ is held never starts; nothing is decided against a cluster that cannot be seen.
 from __future__ import annotations
 
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
-from deployer.core import plan, sentences
-from deployer.core.actions import Action, Note, Put, Wait
-from deployer.core.belongs import deployed_times, foreign_apps, not_ours
+from deployer.core import body, rest, rollouts, sentences
+from deployer.core.actions import Action, Note, Probe, Put, Wait
+from deployer.core.belongs import deployed_times, not_ours, starting
 from deployer.core.events import (
-    DAEMON,
     Applied,
+    Cancelled,
     Event,
-    Failed,
     Failure,
     FailureClass,
     Good,
     Healthy,
-    Held,
     Kind,
     LostSight,
+    Observed,
     Refused,
     RegainedSight,
     Resubmitted,
+    Resumed,
     Seen,
-    Started,
     Superseded,
 )
-from deployer.core.judge import Failing, Phase, Progressing, Settled, judge
+from deployer.core.judge import (
+    Failing,
+    Phase,
+    Progressing,
+    Settled,
+    Sighting,
+    judge,
+    see,
+    stability_window,
+)
 from deployer.core.live import Live, Observation, Unreachable, Unreadable
-from deployer.core.record import Record, Result, Rollout, evolve
-from deployer.core.types import Absent, Desired, Invalid, NotRead, Policy, Release, Wanted
+from deployer.core.record import Record, Rollout, evolve
+from deployer.core.rest import IDLE_SECONDS
+from deployer.core.types import Absent, Desired, Invalid, NotRead, Release, Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-IDLE_SECONDS = 15.0
-"""Between two looks at a cluster where nothing is going on: a GET costs Ray 9-34 ms (measured, 2.60)."""
+    from deployer.core.events import State
 
 FIRST_POLL_SECONDS = 0.25
 """Between looks just after a PUT. Ray's control loop ticks every 0.1 s; polling faster only costs it time."""
@@ -58,87 +69,96 @@ A PUT while Serve shuts down is answered 200 and ignored (measured, 2.60); a shu
 RESUBMIT_LIMIT_SECONDS = 60.0
 """The longest pause between two PUTs of one rollout: somebody else keeps overwriting ours."""
 
+RETRY_SECONDS = 10.0
+"""Before a runtime environment is tried again: what it is fetched from may only be restarting."""
 
-def decide(wanted: Wanted, live: Observation, record: Record, now: datetime) -> Action:
-    """Return the one action to take now. The first line that fits decides.
+RETRIES = 1
+"""How often a rollout whose runtime environment could not be made is tried again."""
 
-    1.  git says something new                     -> note it (seen, or refused with the reason)
-    2.  the cluster cannot be seen                 -> wait; a running deadline stands still; never a rollback
-    3.  ... and can be seen again                  -> note it; the deadline goes on
-    4.  a deploy is overtaken by a newer digest    -> superseded; start the newer one
-    5.  a PUT is intended, and found on the cluster-> note it applied (a crash or a lost answer came between)
-    6.  a PUT is intended                          -> PUT, unless it would delete somebody else's applications
-    7.  our PUT did not hold                       -> intend it again, with growing pauses
-    8.  everything RUNNING and HEALTHY             -> healthy, good
-    9.  Serve gave up                              -> failed; a deploy's digest is held
-    10. a phase is past its deadline               -> failed; a deploy's digest is held
-    11. on its way                                 -> wait
-    12. the last deploy failed, a good release is known -> start the rollback
-    13. git wants nothing that can be deployed     -> wait; what runs stays
-    14. git wants what is live                     -> wait
-    15. what git wants is held                     -> wait
-    16. the last rollout failed and nobody acted   -> wait, loudly
-    17. the PUT would delete somebody else's applications -> wait
-    18. otherwise                                  -> start a deploy
+CHECK_SECONDS = 0.5
+CHECK_LIMIT_SECONDS = 10.0
+"""Between two attempts of a check; doubled each time, up to the limit. Serve's production guide asks clients
+for retries with exponential backoff."""
+
+POLICY = (
+    ("git says something new", "note it: seen, or refused with the reason"),
+    ("the cluster cannot be seen", "wait; a running deadline stands still; never a rollback"),
+    ("the cluster can be seen again during a rollout", "note it; the deadline goes on"),
+    ("a pause is over", "note it"),
+    ("a person asked for a rollback", "cancel what is in flight, start the rollback"),
+    ("a deploy is overtaken by a newer digest", "superseded; start the newer one"),
+    ("a PUT is intended, and found on the cluster", "note it applied: a crash or a lost answer came between"),
+    ("a PUT is intended", "send it, unless it would harm somebody else's applications"),
+    ("our PUT did not hold", "intend it again, with growing pauses"),
+    ("the log of the replica that failed is not kept yet", "read it"),
+    ("the applications are in another state than before", "note it: the rollout's timeline"),
+    ("they fail", "failed, and held; a runtime environment is tried once more first"),
+    ("a phase is past its deadline", "failed, and held; for want of room: failed, not held"),
+    ("settled for the whole stability window", "healthy"),
+    ("a check is due", "make it; out of retries: failed, and held"),
+    ("soaked", "good"),
+    ("on its way", "wait"),
+    ("the last deploy failed, and a good release is known", "start the rollback"),
+    ("the cluster differs from the current release in another way than before", "note the drift"),
+    ("the cluster lost its state", "restore the current release"),
+    ("git wants another digest, and nothing is in its way", "start a deploy"),
+    ("the cluster drifted, and may be healed", "heal"),
+    ("git wants nothing that can be deployed", "wait; what runs stays"),
+    ("the environment is paused", "wait"),
+    ("git wants what is live", "wait"),
+    ("what git wants is held", "wait"),
+    ("what git wants found no room", "wait until more is free"),
+    ("the last rollout failed, and nobody acted", "wait, loudly"),
+    ("what git wants removes most applications", "wait, unless that very commit allows it"),
+    ("the PUT would harm somebody else's applications", "wait"),
+)
+"""The policy: condition and consequence of each line, from 1. The first line that fits decides."""
+
+NOBODY: Mapping[str, str] = MappingProxyType({})
+
+
+def decide(
+    wanted: Wanted,
+    live: Observation,
+    record: Record,
+    now: datetime,
+    neighbours: Mapping[str, str] = NOBODY,
+) -> Action:
+    """Return the one action to take now. The first line of `POLICY` that fits decides.
+
+    `neighbours` are the applications of this daemon's other environments on the same cluster, each with its
+    environment.
     """
     news = _news(wanted, record, now)
-    if news is not None:  # 1
-        return Note(events=(news,))
+    if news is not None:
+        return Note(line=1, events=(news,))
     match live:
-        case Unreachable(why=why) | Unreadable(why=why):  # 2
+        case Unreachable(why=why) | Unreadable(why=why):
             return _blind(why, record, now)
         case Live():
-            rollout = record.rollout
-            if rollout is not None:
-                return _go_on(wanted, live, record, rollout, now)
-            return _begin(wanted, live, record, now)
+            pass
         case _:
             assert_never(live)
+    rollout = record.rollout
+    if rollout is not None and rollout.blind_since is not None:
+        return Note(line=3, events=(RegainedSight(at=now, rollout=rollout.id),))
+    paused = record.paused
+    if paused is not None and paused.until is not None and now >= paused.until:
+        return Note(line=4, events=(Resumed(at=now, reason="the pause was over"),))
+    if record.asked is not None:
+        return _asked(live, record, now)
+    if rollout is not None:
+        return _go_on(wanted, live, record, rollout, now, neighbours)
+    return rest.begin(wanted, live, record, now, neighbours)
 
 
-def rejected(record: Record, message: str, now: datetime) -> Note:
+def rejected(record: Record, message: str, now: datetime) -> tuple[Event, ...]:
     """The cluster refused the pending PUT: the facts that follow. It may be half applied all the same.
 
     Serve answers 400 both for schema errors, which change nothing, and for errors raised inside its
     controller, which leave the config half applied (measured, 2.60). The rollback heals both.
     """
-    failure = Failure(failure_class=FailureClass.CONFIG, message=message)
-    return _fail(record, failure, now)
-
-
-def is_live(record: Record, digest: str) -> bool:
-    """Whether the last thing done to the cluster was to bring it to this digest, with success."""
-    last = record.last
-    return (
-        record.rollout is None
-        and last is not None
-        and last.result is Result.GOOD
-        and last.release.digest == digest
-    )
-
-
-def needs_rollback(record: Record) -> bool:
-    """Whether the last rollout was a deploy that failed, and there is a good release to go back to."""
-    last = record.last
-    return (
-        record.rollout is None
-        and last is not None
-        and last.kind is Kind.DEPLOY
-        and last.result is Result.FAILED
-        and last.policy.rollback
-        and record.good is not None
-        and record.good.digest != last.release.digest
-    )
-
-
-def is_stalled(record: Record) -> bool:
-    """Whether the last rollout failed, and nobody has pushed anything since."""
-    last = record.last
-    return (
-        last is not None
-        and last.result is Result.FAILED
-        and last.wanted == (record.seen.revision.commit if record.seen else None)
-    )
+    return rollouts.fail(record, Failure(failure_class=FailureClass.CONFIG, message=message), now)
 
 
 def _news(wanted: Wanted, record: Record, now: datetime) -> Event | None:
@@ -168,82 +188,65 @@ def _is_same(seen: Release, release: Release) -> bool:
 def _blind(why: str, record: Record, now: datetime) -> Action:
     rollout = record.rollout
     if rollout is not None and rollout.applied_at is not None and rollout.blind_since is None:
-        return Note(events=(LostSight(at=now, rollout=rollout.id, why=why),))
-    return Wait(reason=sentences.blind(why, record), seconds=IDLE_SECONDS)
+        return Note(line=2, events=(LostSight(at=now, rollout=rollout.id, why=why),))
+    return Wait(line=2, reason=sentences.blind(why, record), seconds=IDLE_SECONDS)
 
 
-def _go_on(wanted: Wanted, live: Live, record: Record, rollout: Rollout, now: datetime) -> Action:
-    """Lines 3 to 11: a rollout is in flight."""
-    if rollout.blind_since is not None:  # 3
-        return Note(events=(RegainedSight(at=now, rollout=rollout.id),))
-    newer = _overtaking(wanted, live, record, rollout)
-    if newer is not None:  # 4
+def _asked(live: Live, record: Record, now: datetime) -> Action:
+    rollout, asked = record.rollout, record.asked
+    if rollout is None or asked is None:
+        return Note(line=5, events=(rollouts.asked_rollback(live, record, now),))
+    cancelled = Cancelled(at=now, actor=asked.actor, reason=asked.reason, rollout=rollout.id)
+    return Note(line=5, events=(cancelled, rollouts.asked_rollback(live, evolve(record, cancelled), now)))
+
+
+def _go_on(
+    wanted: Wanted, live: Live, record: Record, rollout: Rollout, now: datetime, neighbours: Mapping[str, str]
+) -> Action:
+    """Lines 6 to 17: a rollout is in flight, and the cluster can be seen."""
+    newer = _overtaking(wanted, live, record, rollout, neighbours)
+    if newer is not None:
         superseded = Superseded(at=now, rollout=rollout.id, by=newer.release.revision.commit)
-        started = _deploy(newer, live, evolve(record, superseded), now)
-        return Note(events=(superseded, started))
+        started = rollouts.deploy(newer, live, evolve(record, superseded), now)
+        return Note(line=6, events=(superseded, started))
     missing = not_ours(live, rollout, strict=rollout.pending)
     if rollout.pending:
-        if missing is None:  # 5
-            return Note(events=(Applied(at=now, rollout=rollout.id, session=live.session, read_back=True),))
-        return _put(live, record, rollout)  # 6
-    if missing is not None:  # 7
-        return _resubmit(live, record, rollout, missing, now)
-    match judge(live, rollout.release.config.applications()):
-        case Settled():  # 8
-            return Note(events=(Healthy(at=now, rollout=rollout.id), Good(at=now, rollout=rollout.id)))
-        case Failing(failure=failure):  # 9
-            return _fail(record, failure, now)
+        if missing is None:
+            applied = Applied(at=now, rollout=rollout.id, session=live.session, read_back=True)
+            return Note(line=7, events=(applied,))
+        return _put(live, record, rollout, neighbours)
+    if missing is not None:
+        return _resubmit(live, rollout, missing, record, now)
+    keep = rest.keep_log(record)
+    if keep is not None:
+        return keep
+    sighting = see(live, rollout)
+    if _is_another_state(rollout, sighting):
+        observed = Observed(
+            at=now,
+            rollout=rollout.id,
+            states=sighting.states,
+            settled=sighting.settled,
+            sick=sighting.sick,
+            phase=sighting.phase.value if sighting.phase else "",
+        )
+        return Note(line=11, events=(observed,))
+    match judge(live, rollout, sighting, now, serving=record.good is not None):
+        case Settled():
+            return _settled(live, record, rollout, now)
+        case Failing(failure=failure, may_retry=may_retry):
+            if may_retry and rollout.kind is Kind.DEPLOY and rollout.retries < RETRIES:
+                return _retry(live, rollout, failure, now)
+            return Note(line=12, events=rollouts.fail(record, failure, now))
         case Progressing(phase=phase, text=text):
-            return _deadline_or_wait(record, rollout, phase, text, now)  # 10, 11
+            return _deadline_or_wait(record, rollout, phase, text, now)
         case verdict:
             assert_never(verdict)
 
 
-def _put(live: Live, record: Record, rollout: Rollout) -> Action:
-    foreign = foreign_apps(live, record, rollout.release)
-    if foreign:
-        return Wait(reason=sentences.foreign(rollout.release, foreign), seconds=IDLE_SECONDS)
-    return Put(rollout=rollout)
-
-
-def _begin(wanted: Wanted, live: Live, record: Record, now: datetime) -> Action:
-    """Lines 12 to 18: nothing is in flight."""
-    good, last = record.good, record.last
-    if good is not None and last is not None and needs_rollback(record):  # 12
-        return Note(
-            events=(
-                _start(
-                    record,
-                    live,
-                    now,
-                    kind=Kind.ROLLBACK,
-                    release=good,
-                    policy=last.policy,
-                    trigger=f"{last.id} failed",
-                    follows=last.id,
-                    old=last.release,
-                ),
-            )
-        )
-    if not isinstance(wanted, Desired):  # 13
-        return Wait(reason=sentences.nothing_to_deploy(wanted, record), seconds=IDLE_SECONDS)
-    digest = wanted.release.digest
-    if is_live(record, digest):  # 14
-        lost = sorted(wanted.release.config.applications().keys() - live.apps.keys())
-        reason = sentences.lost(wanted.release, lost) if lost else sentences.synced(wanted.release, record)
-        return Wait(reason=reason, seconds=IDLE_SECONDS)
-    hold = record.hold_of(digest)
-    if hold is not None:  # 15
-        return Wait(reason=sentences.held(hold, record), seconds=IDLE_SECONDS)
-    if last is not None and is_stalled(record):  # 16
-        return Wait(reason=sentences.stalled(last, record), seconds=IDLE_SECONDS)
-    foreign = foreign_apps(live, record, wanted.release)
-    if foreign:  # 17
-        return Wait(reason=sentences.foreign(wanted.release, foreign), seconds=IDLE_SECONDS)
-    return Note(events=(_deploy(wanted, live, record, now),))  # 18
-
-
-def _overtaking(wanted: Wanted, live: Live, record: Record, rollout: Rollout) -> Desired | None:
+def _overtaking(
+    wanted: Wanted, live: Live, record: Record, rollout: Rollout, neighbours: Mapping[str, str]
+) -> Desired | None:
     """The newer release that overtakes a deploy, if there is one that may be deployed.
 
     Only a deploy is overtaken: a rollback is finished first, bounded by its own deadline, so that the
@@ -251,100 +254,185 @@ def _overtaking(wanted: Wanted, live: Live, record: Record, rollout: Rollout) ->
     """
     if rollout.kind is not Kind.DEPLOY or not isinstance(wanted, Desired):
         return None
-    release = wanted.release
-    if release.digest == rollout.release.digest or record.hold_of(release.digest) is not None:
+    if wanted.release.digest == rollout.release.digest or record.paused is not None:
         return None
-    return None if foreign_apps(live, record, release) else wanted
+    return None if rest.in_the_way(wanted, live, record, neighbours) else wanted
 
 
-def _deploy(desired: Desired, live: Live, record: Record, now: datetime) -> Started:
-    return _start(
-        record,
-        live,
-        now,
-        kind=Kind.DEPLOY,
-        release=desired.release,
-        policy=desired.policy,
-        trigger="push",
-        follows=None,
-        old=record.good,
-    )
+def _put(live: Live, record: Record, rollout: Rollout, neighbours: Mapping[str, str]) -> Action:
+    ours = rollouts.owned(record, rollout.policy, neighbours)
+    why = body.obstacle(rollout.release, live, ours, neighbours)
+    if why is not None:
+        return Wait(line=8, reason=sentences.obstacle(rollout.release, why), seconds=IDLE_SECONDS)
+    return Put(line=8, rollout=rollout, body=body.compose(rollout.release, rollout.nonce, live, ours))
 
 
-def _start(
-    record: Record,
-    live: Live,
-    now: datetime,
-    *,
-    kind: Kind,
-    release: Release,
-    policy: Policy,
-    trigger: str,
-    follows: str | None,
-    old: Release | None,
-) -> Started:
-    return Started(
-        at=now,
-        actor=str(release.revision.author) if kind is Kind.DEPLOY else DAEMON,
-        rollout=record.next_rollout_id(),
-        kind=kind,
-        release=release,
-        policy=policy,
-        trigger=trigger,
-        before=deployed_times(live),
-        follows=follows,
-        plan=plan.summary(old.config if old else None, release.config),
-    )
-
-
-def _resubmit(live: Live, record: Record, rollout: Rollout, why: str, now: datetime) -> Action:
-    pause = min(RESUBMIT_SECONDS * 2 ** (rollout.puts - 1), RESUBMIT_LIMIT_SECONDS)
-    elapsed = (now - (rollout.put_at or rollout.started_at)).total_seconds()
-    if elapsed < pause:
+def _resubmit(live: Live, rollout: Rollout, why: str, record: Record, now: datetime) -> Action:
+    pause = rollouts.pause_after(rollout.puts, first=RESUBMIT_SECONDS, longest=RESUBMIT_LIMIT_SECONDS)
+    if now - (rollout.put_at or rollout.started_at) < pause:
         return _deadline_or_wait(record, rollout, Phase.START, f"our PUT does not hold: {why}", now)
-    intent = Resubmitted(at=now, rollout=rollout.id, cause=why, before=deployed_times(live))
-    return Note(events=(intent,))
+    intent = Resubmitted(
+        at=now, rollout=rollout.id, cause=why, before=deployed_times(live), starting=starting(live)
+    )
+    return Note(line=9, events=(intent,))
+
+
+def _retry(live: Live, rollout: Rollout, failure: Failure, now: datetime) -> Action:
+    left = RETRY_SECONDS - (now - _failed_since(rollout, now)).total_seconds()
+    if left > 0:
+        reason = sentences.progressing(rollout, f"{failure.message}; tried once more in {left:.0f} s")
+        return Wait(line=12, reason=reason, seconds=min(left, LAST_POLL_SECONDS))
+    intent = Resubmitted(
+        at=now,
+        rollout=rollout.id,
+        cause=failure.message,
+        before=deployed_times(live),
+        starting=starting(live),
+        is_retry=True,
+        # Ray remembers for ten minutes that the very same environment could not be made, and does not even
+        # try (measured, 2.60).
+        nonce=f"{rollout.id}.{rollout.retries + 1}",
+    )
+    return Note(line=12, events=(intent,))
+
+
+def _failed_since(rollout: Rollout, now: datetime) -> datetime:
+    """Since when an application of the rollout is DEPLOY_FAILED."""
+    since = now
+    for moment in reversed(rollout.timeline):
+        if not any(state.status == "DEPLOY_FAILED" for state in moment.states):
+            break
+        since = moment.at
+    return since
+
+
+def _is_another_state(rollout: Rollout, sighting: Sighting) -> bool:
+    if rollout.phase_since is None:
+        # The first look since the PUT.
+        return True
+    last = rollout.timeline[-1]
+    return (
+        last.settled != sighting.settled
+        or last.sick != sighting.sick
+        or last.phase != (sighting.phase.value if sighting.phase else "")
+        or [_key(state) for state in last.states] != [_key(state) for state in sighting.states]
+    )
+
+
+def _key(state: State) -> tuple[object, ...]:
+    """What makes a moment of the timeline another one: not the counts, which change with every replica.
+
+    Of the message only whether there is one: Serve begins to say why it waits after 30 s (2.60).
+    """
+    return (
+        state.app,
+        state.deployment,
+        state.status,
+        state.trigger,
+        state.replicas,
+        state.failed_starts,
+        bool(state.says),
+    )
+
+
+def _settled(live: Live, record: Record, rollout: Rollout, now: datetime) -> Action:
+    """Lines 14 to 17: everything runs; is it healthy, does it pass its checks, did it soak?"""
+    if rollout.healthy_at is None:
+        left = (rollout.settled_since or now) + stability_window(rollout, live) - now
+        if left > timedelta():
+            return _soon(rollout, left, f"RUNNING and HEALTHY; watched for {_span(left)} more", now)
+        return Note(line=14, events=(Healthy(at=now, rollout=rollout.id),))
+    if rollout.kind is Kind.DEPLOY:
+        check = _next_check(record, rollout, now)
+        if check is not None:
+            return check
+        soak = timedelta(seconds=rollout.policy.soak)
+        left = (rollout.soak_since or now) + soak - now
+        if left > timedelta():
+            return _soon(rollout, left, f"healthy; soaking for {_span(left)} more", now)
+    return Note(line=16, events=(Good(at=now, rollout=rollout.id),))
+
+
+def _next_check(record: Record, rollout: Rollout, now: datetime) -> Action | None:
+    """The first check that has not passed: made now, made later, or failed for good. None when all passed."""
+    for index, check in enumerate(rollout.policy.checks):
+        attempts = rollout.checks.get(index)
+        if attempts is None:
+            return Probe(line=15, rollout=rollout, index=index, check=check)
+        if attempts.passed:
+            continue
+        if attempts.made > check.retries:
+            failure = Failure(failure_class=FailureClass.CHECKS, message=attempts.message)
+            return Note(line=15, events=rollouts.fail(record, failure, now))
+        pause = rollouts.pause_after(attempts.made, first=CHECK_SECONDS, longest=CHECK_LIMIT_SECONDS)
+        left = attempts.last_at + pause - now
+        if left <= timedelta():
+            return Probe(line=15, rollout=rollout, index=index, check=check)
+        text = f"checking ({attempts.made} of {check.retries + 1} attempts failed): {attempts.message}"
+        return Wait(
+            line=15,
+            reason=sentences.progressing(rollout, text),
+            seconds=min(left.total_seconds(), LAST_POLL_SECONDS),
+        )
+    return None
 
 
 def _deadline_or_wait(record: Record, rollout: Rollout, phase: Phase, text: str, now: datetime) -> Action:
-    elapsed = now - (rollout.applied_at or now) - rollout.blind
-    limit = _limit(rollout, phase)
-    if elapsed > limit:
-        message = f"not healthy {sentences.span(limit)} after it was applied ({phase.value}): {text}"
-        return _fail(record, Failure(failure_class=FailureClass.DEADLINE, message=message), now)
-    seconds = min(max(FIRST_POLL_SECONDS, elapsed.total_seconds() / 20), LAST_POLL_SECONDS)
-    return Wait(reason=sentences.progressing(rollout, text), seconds=seconds)
+    late = _late(rollout, phase, now)
+    if late is not None:
+        limit, failure_class = late
+        message = f"not healthy within {sentences.span(limit)} ({phase.value}): {text}"
+        if failure_class is FailureClass.CAPACITY:
+            message = f"no room for a replica within {sentences.span(limit)}: {_most_telling(rollout, text)}"
+        failure = Failure(failure_class=failure_class, message=message)
+        return Note(line=13, events=rollouts.fail(record, failure, now))
+    return Wait(line=17, reason=sentences.progressing(rollout, text), seconds=_poll_seconds(rollout, now))
 
 
-def _limit(rollout: Rollout, phase: Phase) -> timedelta:
-    """How long after `Applied` a rollout may still be in this phase. The phases' deadlines add up."""
-    if rollout.kind is not Kind.DEPLOY:
-        return timedelta(seconds=rollout.policy.rollback_deadline)
-    deadlines = rollout.policy.deadlines
-    match phase:
-        case Phase.BUILD:
-            seconds = deadlines.build
-        case Phase.SCHEDULE:
-            seconds = deadlines.build + deadlines.schedule
-        case Phase.START:
-            seconds = deadlines.build + deadlines.schedule + deadlines.start
-        case _:
-            assert_never(phase)
-    return timedelta(seconds=seconds)
+def _late(rollout: Rollout, phase: Phase, now: datetime) -> tuple[timedelta, FailureClass] | None:
+    """The limit that is passed and the class of failure that it means; None while there is time.
 
-
-def _fail(record: Record, failure: Failure, now: datetime) -> Note:
-    """A rollout failed. A deploy's digest is held, unless it is the good release itself.
-
-    A good release that fails is a cluster that is sick for its own reasons; holding it would hold the
-    way back.
+    Each phase has its own limit, from when it began; and all of them together are the most that a rollout
+    may take from `Applied`, less the time in which it was settled: a flap late in a long soak is judged as a
+    flap. A restore or a heal may have to start everything, as a deploy does.
     """
-    rollout = record.rollout
-    if rollout is None:
-        message = "no rollout is in flight that could fail"
-        raise ValueError(message)
-    failed = Failed(at=now, rollout=rollout.id, failure=failure)
-    is_good = record.good is not None and record.good.digest == rollout.release.digest
-    if rollout.kind is not Kind.DEPLOY or is_good:
-        return Note(events=(failed,))
-    return Note(events=(failed, Held(at=now, rollout=rollout.id, reason=failure.message)))
+    elapsed = now - (rollout.applied_at or now) - rollout.blind - rollout.steady
+    deadlines = rollout.policy.deadlines
+    if rollout.kind is Kind.ROLLBACK:
+        whole = timedelta(seconds=rollout.policy.rollback_deadline)
+        return (whole, FailureClass.DEADLINE) if elapsed > whole else None
+    # While a PUT does not hold, the last moment can be of another phase: that one's time is not this one's.
+    is_in_phase = bool(rollout.timeline) and rollout.timeline[-1].phase == phase.value
+    in_phase = now - (rollout.phase_since or now) if is_in_phase else timedelta()
+    limit = {
+        Phase.BUILD: timedelta(seconds=deadlines.build),
+        Phase.SCHEDULE: timedelta(seconds=deadlines.schedule),
+        Phase.START: timedelta(seconds=deadlines.start),
+    }[phase]
+    if in_phase > limit:
+        is_full = phase is Phase.SCHEDULE
+        return limit, FailureClass.CAPACITY if is_full else FailureClass.DEADLINE
+    whole = timedelta(seconds=deadlines.build + deadlines.schedule + deadlines.start)
+    return (whole, FailureClass.DEADLINE) if elapsed > whole else None
+
+
+def _most_telling(rollout: Rollout, text: str) -> str:
+    """Serve's own words about the room that it looks for, once it has said them (after 30 s)."""
+    last = rollout.timeline[-1] if rollout.timeline else None
+    says = next((state.says for state in last.states if "scheduled" in state.says), "") if last else ""
+    return says or text
+
+
+def _soon(rollout: Rollout, left: timedelta, text: str, now: datetime) -> Wait:
+    """Look again as usual, but no later than when the time is up."""
+    seconds = min(left.total_seconds(), _poll_seconds(rollout, now))
+    return Wait(line=17, reason=sentences.progressing(rollout, text), seconds=max(seconds, 0.01))
+
+
+def _poll_seconds(rollout: Rollout, now: datetime) -> float:
+    elapsed = now - (rollout.applied_at or now) - rollout.blind
+    return min(max(FIRST_POLL_SECONDS, elapsed.total_seconds() / 20), LAST_POLL_SECONDS)
+
+
+def _span(left: timedelta) -> str:
+    return sentences.took(left)

@@ -33,17 +33,85 @@ class FailureClass(StrEnum):
 
     CONFIG = "config"
     CODE = "code"
+    FLAPPING = "flapping"
+    CHECKS = "checks"
     RUNTIME_ENV = "runtime_env"
+    CAPACITY = "capacity"
     DEADLINE = "deadline"
+
+    @property
+    def holds(self) -> bool:
+        """Whether a deploy that failed so holds its digest: not when the cluster merely had no room."""
+        return self is not FailureClass.CAPACITY
+
+
+class DriftClass(StrEnum):
+    """How the cluster differs from the current release.
+
+    `missing`: some of its applications are gone; `lost`: all of them, or the Ray head is another one;
+    `edited`: somebody changed a config; `sick`: all is as sent, but does not serve; `unknown`: Serve says
+    what this version does not understand. Somebody else's applications (`foreign`) are no difference.
+    """
+
+    EDITED = "edited"
+    MISSING = "missing"
+    LOST = "lost"
+    SICK = "sick"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSource:
+    """Where a replica's log is: `path` on the node, relative to the session's log folder."""
+
+    replica: str
+    node_id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One deployment (or, with `deployment` "", one application) as it was seen at a moment of a rollout.
+
+    `replicas` stands for the set of running ones: it differs if one was replaced. `failed_starts` counts
+    those of the new version that Serve has told of; `says` is the one line of Serve's message.
+    """
+
+    app: str
+    status: str
+    deployment: str = ""
+    trigger: str = ""
+    running: int = 0
+    target: int | None = None
+    replicas: str = ""
+    failed_starts: int = 0
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What was seen of a rollout's applications from `at` on, until the next moment. See `Observed`."""
+
+    at: datetime
+    states: tuple[State, ...]
+    settled: bool
+    sick: bool = False
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a rollout failed. `message` is one line for people; `detail` is the first error in full."""
+    """Why a rollout failed. `message` is one line for people; the rest is the evidence.
+
+    `detail` is the first error in full, `timeline` what was seen before, `log` where the log of a replica
+    that failed can be read, if Serve named one.
+    """
 
     failure_class: FailureClass
     message: str
     detail: str = ""
+    log: LogSource | None = None
+    timeline: tuple[Moment, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +147,10 @@ class Started(Fact):
 
     `rollout` is `<environment>#<number>`. `before` is each application's `last_deployed_time_s` as seen
     just before: a status belongs to this rollout only if it is newer. `follows` is the failed rollout
-    that a rollback answers. `plan` is the change in one line.
+    that a rollback answers. `plan` is the change in one line. `nonce` is not empty where the same config
+    must be another version to Serve (see `deployer.core.body`). `leaving` are the replicas that must be gone
+    at the end, because the code of their application changes. `starting` is how many replicas of a
+    deployment (`app/deployment`) were starting before: Serve counts their failures as the new version's.
     """
 
     type: Literal["started"] = "started"
@@ -91,16 +162,25 @@ class Started(Fact):
     before: Mapping[str, float] = field(default_factory=dict)
     follows: str | None = None
     plan: str = ""
+    nonce: str = ""
+    leaving: tuple[str, ...] = ()
+    starting: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resubmitted(Fact):
-    """The durable intent for one more PUT of the same rollout, because the last one did not hold."""
+    """The durable intent for one more PUT of the same rollout, because the last one did not hold.
+
+    `is_retry`: it held, but failed in a way that is worth one more try, with another `nonce`.
+    """
 
     type: Literal["resubmitted"] = "resubmitted"
     rollout: str
     cause: str
     before: Mapping[str, float] = field(default_factory=dict)
+    is_retry: bool = False
+    nonce: str = ""
+    starting: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +211,37 @@ class RegainedSight(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Observed(Fact):
+    """The rollout's applications were seen in another state than before: one line of its timeline.
+
+    `settled`: every application RUNNING, every deployment HEALTHY and complete. `sick`: something that
+    should serve is UNHEALTHY, or had been since the look before. `phase` is what it waits for: `build`,
+    `schedule` or `start`; "" when settled.
+    """
+
+    type: Literal["observed"] = "observed"
+    rollout: str
+    states: tuple[State, ...]
+    settled: bool
+    sick: bool = False
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked(Fact):
+    """One attempt of one check. `check` is its place in the policy; `message` says what was answered."""
+
+    type: Literal["checked"] = "checked"
+    rollout: str
+    check: int
+    passed: bool
+    message: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Healthy(Fact):
-    """Every application was seen RUNNING and every deployment HEALTHY, on this rollout's config."""
+    """Every application stayed RUNNING and every deployment HEALTHY for the whole stability window."""
 
     type: Literal["healthy"] = "healthy"
     rollout: str
@@ -164,12 +273,94 @@ class Held(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogKept(Fact):
+    """The end of a failed replica's log, kept as evidence.
+
+    `text` is "" if it could not be had; `reason` says why.
+    """
+
+    type: Literal["log_kept"] = "log_kept"
+    rollout: str
+    source: LogSource
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Superseded(Fact):
     """A newer digest overtook the rollout before it ended."""
 
     type: Literal["superseded"] = "superseded"
     rollout: str
     by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled(Fact):
+    """A person ended the rollout before it ended by itself."""
+
+    type: Literal["cancelled"] = "cancelled"
+    rollout: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drifted(Fact):
+    """The cluster differs from the current release, in another way than before. `what` is a sentence."""
+
+    type: Literal["drifted"] = "drifted"
+    drift: DriftClass
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftEnded(Fact):
+    """The cluster runs the current release again, without our doing."""
+
+    type: Literal["drift_ended"] = "drift_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured(Fact):
+    """The cluster's free resources, while a release waits for more of them."""
+
+    type: Literal["measured"] = "measured"
+    free: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused(Fact):
+    """A person stopped the automation. `until` is when it goes on by itself; None is not before `Resumed`."""
+
+    type: Literal["paused"] = "paused"
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Fact):
+    """A person let the automation go on, or the pause was over."""
+
+    type: Literal["resumed"] = "resumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAsked(Fact):
+    """A person wants what git says tried once more, although it is held or the environment is stalled."""
+
+    type: Literal["retry_asked"] = "retry_asked"
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackAsked(Fact):
+    """A person wants this release back, at once. What git wants now is held from here on.
+
+    `made_good` is the rollout that made it good, judged by `policy`, sent with `nonce`.
+    """
+
+    type: Literal["rollback_asked"] = "rollback_asked"
+    release: Release
+    made_good: str
+    policy: Policy = field(default_factory=Policy)
+    nonce: str = ""
 
 
 Event = (
@@ -180,10 +371,21 @@ Event = (
     | Applied
     | LostSight
     | RegainedSight
+    | Observed
     | Healthy
+    | Checked
     | Good
     | Failed
     | Held
+    | LogKept
     | Superseded
+    | Cancelled
+    | Drifted
+    | DriftEnded
+    | Measured
+    | Paused
+    | Resumed
+    | RetryAsked
+    | RollbackAsked
 )
 """Any fact about an environment."""

@@ -7,25 +7,20 @@ and holds nothing of the config but its digest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
     Applied,
+    Cancelled,
     Event,
     Failed,
     Failure,
     Good,
-    Healthy,
-    Held,
     Kind,
-    LostSight,
-    Refused,
-    RegainedSight,
-    Resubmitted,
-    Seen,
+    LogKept,
     Started,
     Superseded,
 )
@@ -54,7 +49,8 @@ class Entry:
 
     `actor` is who wanted it: the commit's author for a deploy, the daemon for what it does on its own.
     `applied_at` is when the cluster first took the config. `followed_by` is the rollback that answered
-    this failed rollout; `superseded_by` is what overtook it, as its event says.
+    this failed rollout; `superseded_by` is what overtook it, as its event says. `log` is the end of the log
+    of a replica that failed.
     """
 
     id: str
@@ -72,6 +68,7 @@ class Entry:
     failure: Failure | None = None
     followed_by: str | None = None
     superseded_by: str | None = None
+    log: str = field(default="", repr=False)
 
     @property
     def took_seconds(self) -> float | None:
@@ -86,12 +83,10 @@ def touched(event: Event) -> tuple[str, ...]:
     match event:
         case Started():
             return (event.rollout, event.follows) if event.follows else (event.rollout,)
-        case Applied() | Good() | Failed() | Superseded():
+        case Applied() | Good() | Failed() | LogKept() | Superseded() | Cancelled():
             return (event.rollout,)
-        case Seen() | Refused() | Resubmitted() | LostSight() | RegainedSight() | Healthy() | Held():
-            return ()
         case _:
-            assert_never(event)
+            return ()
 
 
 def advance(entries: Mapping[str, Entry], event: Event) -> Mapping[str, Entry]:
@@ -109,12 +104,14 @@ def advance(entries: Mapping[str, Entry], event: Event) -> Mapping[str, Entry]:
             changed = _ended(entries, event, Result.GOOD)
         case Failed():
             changed = replace(_ended(entries, event, Result.FAILED), failure=event.failure)
+        case LogKept():
+            changed = replace(_of(entries, event.rollout), log=event.text)
         case Superseded():
             changed = replace(_ended(entries, event, Result.SUPERSEDED), superseded_by=event.by)
-        case Seen() | Refused() | Resubmitted() | LostSight() | RegainedSight() | Healthy() | Held():
-            return entries
+        case Cancelled():
+            changed = _ended(entries, event, Result.CANCELLED)
         case _:
-            assert_never(event)
+            return entries
     return {**entries, changed.id: changed}
 
 
@@ -177,7 +174,9 @@ def _followed(entries: Mapping[str, Entry], event: Started) -> dict[str, Entry]:
     return {event.follows: replace(_of(entries, event.follows), followed_by=event.rollout)}
 
 
-def _ended(entries: Mapping[str, Entry], event: Good | Failed | Superseded, result: Result) -> Entry:
+def _ended(
+    entries: Mapping[str, Entry], event: Good | Failed | Superseded | Cancelled, result: Result
+) -> Entry:
     return replace(_of(entries, event.rollout), result=result, finished_at=event.at)
 
 

@@ -14,11 +14,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """One replica. `state`: STARTING RUNNING STOPPING ... `node_id` is None until Ray has placed it."""
+    """One replica. `state`: STARTING RUNNING STOPPING ... `node_id` is None until Ray has placed it.
+
+    `log_path` is its log file relative to the session's log folder on its node; "" until it is placed.
+    """
 
     replica_id: str
     state: str
     node_id: str | None = None
+    log_path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,10 @@ class Deployment:
     """One deployment. `status`: UPDATING HEALTHY UNHEALTHY DEPLOY_FAILED UPSCALING DOWNSCALING ...
 
     `status_trigger` keeps old values, so it explains a failure but never proves a success (2.60).
-    `target_replicas` is None where the server does not say (Ray 2.9.3).
+    `target_replicas` is None where the server does not say (Ray 2.9.3). `effective` are the options that
+    Serve runs it with (`deployment_config`), those from the code and those from the config alike. `dead`
+    are the last replicas that ended, the newest last: at most ten, those of older versions among them, and
+    a failed one is among `replicas` for a tenth of a second only (2.60). Older Rays tell none.
     """
 
     name: str
@@ -35,6 +42,8 @@ class Deployment:
     message: str = ""
     target_replicas: int | None = None
     replicas: tuple[Replica, ...] = ()
+    dead: tuple[Replica, ...] = ()
+    effective: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def running_replicas(self) -> int:
@@ -68,7 +77,9 @@ class Live:
 
     `serve_started` False: the dashboard answers, but no Serve instance runs (or its controller is dead
     for good: both look alike over REST, Ray 2.60). `session` names the Ray head's life: a new one
-    means all Serve state is gone; None on Ray 2.9.3.
+    means all Serve state is gone; None on Ray 2.9.3. `options` are those that only a start of Serve sets,
+    as they are in effect: `http_options`, `grpc_options`, `proxy_location`. `free` are the cluster's free
+    resources by name, where they were asked for and told.
     """
 
     session: str | None
@@ -78,6 +89,8 @@ class Live:
     proxies: Mapping[str, str] = field(default_factory=dict)
     target_capacity: float | None = None
     restores_unset_options: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    free: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,131 +1,196 @@
 """How a rollout is judged: `environment.yaml`, read at the commit being deployed.
 
-Owns the file's keys and what they mean. Must not know the daemon's settings: nothing in this file says
-where a commit goes, who approves it, or with which credentials. Invariant: a key that is not obeyed is an
-error. One that was skipped silently would promise a check which nobody makes.
+Owns the file's keys, what they mean, and what in them must fit the Serve config beside it. Must not know the
+daemon's settings: nothing in this file says where a commit goes, who approves it, or with which credentials.
+Invariant: a key that is not obeyed is an error. One that was skipped silently would promise a check which
+nobody makes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from deployer.core import durations, yaml
 from deployer.core.document import Document, kind
+from deployer.core.fields import EACH, Fields, Keys, dotted
 from deployer.core.redact import Path, quote
 from deployer.core.textfile import invalid
-from deployer.core.types import Deadlines, Policy
+from deployer.core.types import Check, Deadlines, OnDrift, Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from deployer.core.errors import Problem
+    from deployer.core.types import ServeConfig
 
+MAX_CHECKS = 50
+"""They are made one after the other, at every rollout; a test suite belongs before the merge."""
+MAX_TIMEOUT_SECONDS = 60.0
+"""A worker of the daemon waits so long for one answer. Who cannot answer within it serves nobody."""
+MAX_RETRIES = 20
+"""With pauses of up to 10 s between them that is three minutes: what fails then does not mend itself."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Keys:
-    """A mapping's keys: those that are obeyed, and those that a later version will."""
+_DEFAULT = Check(app="", path="/")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-    obeyed: tuple[str, ...]
-    later: tuple[str, ...] = ()
-
-
-_KEYS: dict[Path, _Keys] = {
-    (): _Keys(
-        obeyed=("health", "rollback"), later=("ray_version", "owns", "checks", "soak", "drift", "allow")
+KEYS: Mapping[Path, Keys] = {
+    (): Keys(
+        obeyed=("health", "checks", "soak", "rollback", "drift", "heals_per_hour", "owns", "allow"),
+        later=("ray_version",),
     ),
-    ("health",): _Keys(obeyed=("deadlines",), later=("stability_window", "max_flaps", "fail_fast_after")),
-    ("health", "deadlines"): _Keys(obeyed=("build", "schedule", "start")),
-    ("rollback",): _Keys(obeyed=("on", "deadline")),
+    ("health",): Keys(obeyed=("stability_window", "max_flaps", "deadlines", "fail_fast_after")),
+    ("health", "deadlines"): Keys(obeyed=("build", "schedule", "start")),
+    ("checks", EACH): Keys(obeyed=("app", "path", "method", "body", "expect", "timeout", "retries")),
+    ("checks", EACH, "expect"): Keys(obeyed=("status", "json", "latency")),
+    ("rollback",): Keys(obeyed=("on", "deadline")),
+    ("allow",): Keys(obeyed=("delete",)),
 }
+"""Every mapping of the file with its keys."""
+
+# What may stand in the request line of HTTP as it is, less `#`, which a client does not send.
+_PATH = re.compile(r'/[!"$-~]*')
 
 
-def parse(data: bytes, file: str) -> Policy:
+def parse(data: bytes, file: str) -> tuple[Policy, Document]:
     """Read a policy. `file` is its name in messages. What is not given has the default; so has an empty file.
 
-    Raises InvalidConfig with every problem found.
+    The second value is what `agree` needs to say where something stands. Raises InvalidConfig with every
+    problem found.
     """
     # YAML 1.1 reads a plain `on` as true, also as a key; here it is the key `on`.
-    reader = _Reader(yaml.load(data, file, keys_as_written=True))
+    document = yaml.load(data, file, keys_as_written=True)
+    fields = Fields(document, KEYS)
+    policy = _policy(fields)
+    if fields.problems:
+        raise invalid(fields.problems)
+    return policy, document
+
+
+def agree(config: ServeConfig, policy: Policy, document: Document) -> None:
+    """Raise InvalidConfig with every problem if the policy does not fit the config of the same commit."""
+    problems: list[Problem] = []
+    applications = config.applications()
+    if policy.owns:
+        for name in sorted(applications.keys() - set(policy.owns)):
+            why = f"owns does not list application {quote(name)} of serve_config.yaml: add it here"
+            problems.append(document.problem(("owns",), why))
+    for index, check in enumerate(policy.checks):
+        path: Path = ("checks", index, "app")
+        if check.app not in applications:
+            close = get_close_matches(check.app, applications, n=1)
+            hint = f" (did you mean {quote(close[0])}?)" if close else ""
+            why = f"{dotted(path)}: serve_config.yaml has no application {quote(check.app)}{hint}"
+            problems.append(document.problem(path, why))
+        elif (found := _reached(check.path, applications)) != check.app:
+            path = ("checks", index, "path")
+            prefix = applications[check.app].get("route_prefix", "/")
+            why = (
+                f"{dotted(path)} leads to {f'application {quote(found)}' if found else 'no application'}:"
+                f" the route_prefix of {quote(check.app)} is"
+                f" {quote(prefix) if isinstance(prefix, str) else kind(prefix)}"
+            )
+            problems.append(document.problem(path, why))
+    if problems:
+        raise invalid(problems)
+
+
+def _reached(path: str, applications: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The application that a request goes to: Serve's proxy takes the longest prefix that fits (2.60)."""
+    target = path.partition("?")[0]
+    prefixes = {name: application.get("route_prefix", "/") for name, application in applications.items()}
+    fitting = [
+        (len(prefix), name)
+        for name, prefix in prefixes.items()
+        if isinstance(prefix, str) and f"{target}/".startswith(f"{prefix.rstrip('/')}/")
+    ]
+    return max(fitting)[1] if fitting else None
+
+
+def _policy(fields: Fields) -> Policy:
     default = Policy()
-    policy = Policy(
+    deadlines, window = ("health", "deadlines"), ("health", "stability_window")
+    fail_fast = ("health", "fail_fast_after")
+    return Policy(
         deadlines=Deadlines(
-            build=reader.seconds(("health", "deadlines", "build"), default.deadlines.build),
-            schedule=reader.seconds(("health", "deadlines", "schedule"), default.deadlines.schedule),
-            start=reader.seconds(("health", "deadlines", "start"), default.deadlines.start),
+            build=fields.seconds((*deadlines, "build"), default.deadlines.build),
+            schedule=fields.seconds((*deadlines, "schedule"), default.deadlines.schedule),
+            start=fields.seconds((*deadlines, "start"), default.deadlines.start),
         ),
-        rollback=reader.switch(("rollback", "on"), default=default.rollback),
-        rollback_deadline=reader.seconds(("rollback", "deadline"), default.rollback_deadline),
+        stability_window=fields.seconds(window, 0.0, zero=True) if window in fields else None,
+        max_flaps=fields.count(("health", "max_flaps"), default.max_flaps),
+        fail_fast_after=fields.count(fail_fast, 0) if fail_fast in fields else None,
+        checks=_checks(fields),
+        soak=fields.seconds(("soak",), default.soak, zero=True),
+        rollback=fields.switch(("rollback", "on"), default=default.rollback),
+        rollback_deadline=fields.seconds(("rollback", "deadline"), default.rollback_deadline),
+        drift=OnDrift(fields.choice(("drift",), default.drift, tuple(OnDrift))),
+        heals_per_hour=fields.count(("heals_per_hour",), default.heals_per_hour),
+        owns=fields.names(("owns",)),
+        allow_delete=fields.switch(("allow", "delete"), default=default.allow_delete),
     )
-    if reader.problems:
-        raise invalid(reader.problems)
-    return policy
 
 
-class _Reader:
-    """Looks values up in the document, and collects what is wrong with it."""
-
-    def __init__(self, document: Document) -> None:
-        self.problems: list[Problem] = []
-        self._document = document
-        self._values: dict[Path, Any] = {}
-        self._flatten((), document.value)
-
-    def seconds(self, path: Path, default: float) -> float:
-        """The duration at this path."""
-        if path not in self._values:
-            return default
-        value = self._values[path]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            # Also `1:30`, which YAML 1.1 reads as 90.
-            self._wrong(path, f"{_dotted(path)} needs a unit: write it as 30s, 10m or 1h30m")
-        elif not isinstance(value, str):
-            self._wrong(path, f"{_dotted(path)} is a duration such as 30s, 10m or 1h30m, not {kind(value)}")
-        else:
-            try:
-                seconds = durations.parse(value)
-            except ValueError as error:
-                self._wrong(path, f"{_dotted(path)}: {error}")
-            else:
-                if seconds > 0:
-                    return seconds
-                self._wrong(path, f"{_dotted(path)} must be longer than nothing")
-        return default
-
-    def switch(self, path: Path, *, default: bool) -> bool:
-        """The true or false at this path."""
-        value = self._values.get(path, default)
-        if isinstance(value, bool):
-            return value
-        self._wrong(path, f"{_dotted(path)} is true or false, not {kind(value)}")
-        return default
-
-    def _flatten(self, path: Path, value: object) -> None:
-        """Sort the values below a mapping by path, and say which keys do not belong there."""
-        if value is None:
-            return
-        keys = _KEYS[path]
-        if not isinstance(value, dict):
-            what = f"{_dotted(path)} is" if path else "this file is"
-            self._wrong(path, f"{what} a mapping with the keys {', '.join(keys.obeyed)}, not {kind(value)}")
-            return
-        for key, item in value.items():
-            here = (*path, key)
-            if here in _KEYS:
-                self._flatten(here, item)
-            elif key in keys.obeyed:
-                self._values[here] = item
-            elif key in keys.later:
-                self._wrong(here, f"{_dotted(here)} is not supported by this version yet: remove it")
-            else:
-                close = get_close_matches(key, (*keys.obeyed, *keys.later), n=1)
-                hint = (
-                    f"did you mean {quote(close[0])}?" if close else f"known here: {', '.join(keys.obeyed)}"
-                )
-                self._wrong(here, f"unknown key {quote(key)} ({hint})")
-
-    def _wrong(self, path: Path, message: str) -> None:
-        self.problems.append(self._document.problem(path, message, at_key=path not in self._values))
+def _checks(fields: Fields) -> tuple[Check, ...]:
+    items = fields.items(("checks",))
+    if len(items) > MAX_CHECKS:
+        fields.wrong(("checks",), f"checks has {len(items)} entries, and at most {MAX_CHECKS} are made")
+        return ()
+    return tuple(_check(fields, path) for path in items)
 
 
-def _dotted(path: Path) -> str:
-    return ".".join(str(key) for key in path)
+def _check(fields: Fields, path: Path) -> Check:
+    body = _json(fields.value((*path, "body"))) if (*path, "body") in fields else None
+    timeout = fields.seconds((*path, "timeout"), _DEFAULT.timeout, most=MAX_TIMEOUT_SECONDS)
+    return Check(
+        app=fields.text((*path, "app")),
+        path=_request_path(fields, (*path, "path")),
+        method=fields.choice((*path, "method"), "GET" if body is None else "POST", METHODS),
+        body=body,
+        status=fields.count((*path, "expect", "status"), _DEFAULT.status, least=200, most=599),
+        json=_expected_json(fields, (*path, "expect", "json")),
+        latency=_latency(fields, (*path, "expect", "latency"), timeout),
+        timeout=timeout,
+        retries=fields.count((*path, "retries"), _DEFAULT.retries, most=MAX_RETRIES),
+    )
+
+
+def _request_path(fields: Fields, path: Path) -> str:
+    text = fields.text(path)
+    if text and not text.startswith("/"):
+        fields.wrong(path, f"{dotted(path)} must begin with /, as in /fruit?name=mango")
+    elif text and not _PATH.fullmatch(text):
+        fields.wrong(path, f"{dotted(path)} holds what no request line may: write it percent-encoded (%20)")
+    elif text.startswith("//") or not {".", ".."}.isdisjoint(text.partition("?")[0].split("/")):
+        # The client would ask for another path, or another host.
+        fields.wrong(
+            path, f"{dotted(path)} must be the plain path: it begins with one /, and has no /./ or /../"
+        )
+    return text
+
+
+def _expected_json(fields: Fields, path: Path) -> str | None:
+    if path not in fields:
+        return None
+    value = fields.value(path)
+    if not isinstance(value, dict):
+        fields.wrong(path, f"{dotted(path)} is a mapping of keys to the expected values, not {kind(value)}")
+    return _json(value)
+
+
+def _latency(fields: Fields, path: Path, timeout: float) -> float | None:
+    if path not in fields:
+        return None
+    latency = fields.seconds(path, timeout)
+    if latency > timeout:
+        limit = durations.render(timeout)
+        fields.wrong(
+            path, f"{dotted(path)} is longer than an attempt may take ({limit}): raise `timeout` too"
+        )
+    return latency
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

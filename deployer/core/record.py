@@ -18,22 +18,42 @@ from typing import assert_never
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
     Applied,
+    Cancelled,
+    Checked,
+    DriftClass,
+    Drifted,
+    DriftEnded,
     Event,
     Failed,
     Failure,
+    FailureClass,
     Good,
     Healthy,
     Held,
     Kind,
+    LogKept,
     LostSight,
+    Measured,
+    Moment,
+    Observed,
+    Paused,
     Refused,
     RegainedSight,
     Resubmitted,
+    Resumed,
+    RetryAsked,
+    RollbackAsked,
     Seen,
     Started,
     Superseded,
 )
 from deployer.core.types import Policy, Release
+
+_FIRST_MOMENTS = 10
+_LAST_MOMENTS = 30
+"""Of a rollout's timeline the record keeps the beginning and the end; the events have all of it."""
+
+_HOUR = timedelta(hours=1)
 
 
 class Result(StrEnum):
@@ -47,12 +67,28 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """How a check of a rollout stands: attempts made, the last of them when and with what answer."""
+
+    made: int
+    passed: bool
+    last_at: datetime
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """A rollout in flight.
 
     `applied_at` is the first `Applied` (deadlines count from it), `put_at` the last one; `pending` is
-    True while a PUT is intended whose outcome is not recorded. `puts` counts intents. `blind_since` is
+    True while a PUT is intended whose outcome is not recorded. `puts` counts intents, `retries` those that
+    were made because the rollout failed in a way that is worth one more try. `blind_since` is
     when the cluster stopped answering, `blind` how long it had not answered before that, in total.
+    `settled_since` is since when everything is RUNNING and HEALTHY without a break, less the time nobody
+    could see; `was_settled` whether it ever was since the last PUT; `steady` is how long it was settled
+    before its last break, in total; `flaps` counts the breaks in which something was UNHEALTHY; `sick_since`
+    is when the present one began. `phase_since` is when the phase of the last moment began. `checks` are by
+    their place in the policy; `soak_since` is since when it soaks.
     """
 
     id: str
@@ -63,18 +99,34 @@ class Rollout:
     started_at: datetime
     before: Mapping[str, float]
     follows: str | None = None
+    nonce: str = ""
+    leaving: tuple[str, ...] = ()
+    starting: Mapping[str, int] = field(default_factory=dict)
     pending: bool = True
     puts: int = 1
+    retries: int = 0
     applied_at: datetime | None = None
     put_at: datetime | None = None
+    timeline: tuple[Moment, ...] = ()
+    settled_since: datetime | None = None
+    was_settled: bool = False
+    steady: timedelta = timedelta()
+    flaps: int = 0
+    sick_since: datetime | None = None
+    phase_since: datetime | None = None
     healthy_at: datetime | None = None
+    checks: Mapping[int, Attempts] = field(default_factory=dict)
+    soak_since: datetime | None = None
     blind_since: datetime | None = None
     blind: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The last rollout that ended. `wanted` is the commit that git wanted at that moment, if known."""
+    """The last rollout that ended. `wanted` is the commit that git wanted at that moment, if known.
+
+    `is_log_kept` is False while the log that `failure` names has still to be read. `nonce`: see `Started`.
+    """
 
     id: str
     kind: Kind
@@ -84,16 +136,24 @@ class Finished:
     finished_at: datetime
     failure: Failure | None = None
     wanted: str | None = None
+    is_log_kept: bool = False
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A digest that failed here, with the release that brought it and the rollout that showed it."""
+    """A digest that failed here, with the release that brought it and the rollout that showed it.
+
+    `may_retry`: a person asked for one more try, which has not started yet. `by_person`: it did not fail, a
+    person rolled it back.
+    """
 
     release: Release
     reason: str
     since: datetime
     rollout: str
+    may_retry: bool = False
+    by_person: bool = False
 
     @property
     def digest(self) -> str:
@@ -102,13 +162,34 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How the cluster differs from the current release, and since when. `what` is a sentence."""
+
+    drift: DriftClass
+    what: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starved:
+    """A digest that found no room. `tries` failed so far; `free` is what was free when they had ended."""
+
+    digest: str
+    tries: int
+    since: datetime
+    free: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """An environment's memory: everything `decide` needs of the past.
 
     `sequence` counts the events folded in. `rollouts` counts the rollouts started. `seen` is the
     release git wanted last; `refused` is what git said since that cannot be deployed. `good` is the
-    newest good release: the way back; `good_rollout` made it so at `good_at`. `apps` are the
-    application names this environment ever put on the cluster.
+    newest good release: the way back; `good_rollout` made it so at `good_at`, judged by `good_policy`, sent
+    with `good_nonce`. `apps` are the application names that this environment has on the cluster, `session`
+    the life of the Ray head in which it put them there. `repairs` are the heals and restores that were
+    started within the last hour. `asked` is the rollback that a person asked for and that has not started.
     """
 
     environment: str
@@ -119,10 +200,18 @@ class Record:
     good: Release | None = None
     good_rollout: str | None = None
     good_at: datetime | None = None
+    good_policy: Policy = field(default_factory=Policy)
+    good_nonce: str = ""
     rollout: Rollout | None = None
     last: Finished | None = None
     held: tuple[Hold, ...] = ()
     apps: frozenset[str] = field(default_factory=frozenset)
+    session: str | None = None
+    drift: Drift | None = None
+    repairs: tuple[datetime, ...] = ()
+    starved: Starved | None = None
+    paused: Paused | None = None
+    asked: RollbackAsked | None = None
 
     def hold_of(self, digest: str) -> Hold | None:
         """The hold on this digest, if it is held."""
@@ -152,20 +241,9 @@ def _evolve(record: Record, event: Event) -> Record:
         case Started():
             return _started(record, event)
         case Resubmitted():
-            rollout = _in_flight(record, event)
-            _require(not rollout.pending, record, event, "a PUT is already intended")
-            return replace(
-                record,
-                rollout=replace(rollout, pending=True, before=event.before, puts=rollout.puts + 1),
-            )
+            return _resubmitted(record, event)
         case Applied():
-            rollout = _in_flight(record, event)
-            _require(rollout.pending, record, event, "no PUT was intended")
-            applied_at = rollout.applied_at or event.at
-            return replace(
-                record,
-                rollout=replace(rollout, pending=False, applied_at=applied_at, put_at=event.at),
-            )
+            return _applied(record, event)
         case LostSight():
             rollout = _in_flight(record, event)
             _require(rollout.blind_since is None, record, event, "sight is already lost")
@@ -173,20 +251,49 @@ def _evolve(record: Record, event: Event) -> Record:
         case RegainedSight():
             rollout = _in_flight(record, event)
             return replace(record, rollout=_regain(record, event, rollout))
+        case Observed():
+            rollout = _in_flight(record, event)
+            _require(not rollout.pending, record, event, "its PUT has no outcome yet")
+            return replace(record, rollout=_observed(rollout, event))
         case Healthy():
             rollout = _in_flight(record, event)
             _require(not rollout.pending, record, event, "its PUT has no outcome yet")
-            return replace(record, rollout=replace(rollout, healthy_at=event.at))
+            _require(rollout.settled_since is not None, record, event, "it is not settled")
+            return replace(record, rollout=replace(rollout, healthy_at=event.at, soak_since=event.at))
+        case Checked():
+            return _checked(record, event)
         case Good():
             return _good(record, event)
         case Failed():
-            rollout = _in_flight(record, event)
-            return _finish(record, rollout, Result.FAILED, event.at, event.failure)
+            return _failed(record, event)
         case Held():
             return _held(record, event)
+        case LogKept():
+            last = record.last
+            if last is None or last.id != event.rollout or last.is_log_kept:
+                raise _illegal(record, event, "that rollout's log is not wanted")
+            return replace(record, last=replace(last, is_log_kept=True))
         case Superseded():
             rollout = _in_flight(record, event)
             return _finish(record, rollout, Result.SUPERSEDED, event.at)
+        case Cancelled():
+            rollout = _in_flight(record, event)
+            return _finish(record, rollout, Result.CANCELLED, event.at)
+        case Drifted() | DriftEnded():
+            return _drifted(record, event)
+        case Measured():
+            if record.starved is None:
+                raise _illegal(record, event, "nothing waits for resources")
+            return replace(record, starved=replace(record.starved, free=event.free))
+        case Paused():
+            return replace(record, paused=event)
+        case Resumed():
+            _require(record.paused is not None, record, event, "it is not paused")
+            return replace(record, paused=None)
+        case RetryAsked():
+            return _retry_asked(record, event)
+        case RollbackAsked():
+            return _rollback_asked(record, event)
         case _:
             assert_never(event)
 
@@ -194,11 +301,22 @@ def _evolve(record: Record, event: Event) -> Record:
 def _started(record: Record, event: Started) -> Record:
     _require(record.rollout is None, record, event, "another rollout is in flight")
     _require(event.rollout == record.next_rollout_id(), record, event, "the id is out of order")
-    _require(record.hold_of(event.release.digest) is None, record, event, "its digest is held")
+    digest = event.release.digest
+    hold = record.hold_of(digest)
+    _require(hold is None or hold.may_retry, record, event, "its digest is held")
+    repairs = tuple(at for at in record.repairs if event.at - at < _HOUR)
+    if event.kind in (Kind.HEAL, Kind.RESTORE):
+        repairs = (*repairs, event.at)
+    starved = record.starved if record.starved and record.starved.digest == digest else None
     return replace(
         record,
         rollouts=record.rollouts + 1,
         apps=record.apps.union(event.release.config.applications()),
+        held=_hold_changed(record, digest, may_retry=False),
+        repairs=repairs,
+        starved=starved if event.kind is Kind.DEPLOY else record.starved,
+        drift=None,
+        asked=None,
         rollout=Rollout(
             id=event.rollout,
             kind=event.kind,
@@ -208,8 +326,43 @@ def _started(record: Record, event: Started) -> Record:
             started_at=event.at,
             before=event.before,
             follows=event.follows,
+            nonce=event.nonce,
+            leaving=event.leaving,
+            starting=event.starting,
         ),
     )
+
+
+def _resubmitted(record: Record, event: Resubmitted) -> Record:
+    """What had proved itself was replaced on the cluster, and what follows has to prove itself anew."""
+    rollout = _in_flight(record, event)
+    _require(not rollout.pending, record, event, "a PUT is already intended")
+    again = replace(
+        rollout,
+        pending=True,
+        before=event.before,
+        starting=event.starting,
+        puts=rollout.puts + 1,
+        retries=rollout.retries + event.is_retry,
+        nonce=event.nonce or rollout.nonce,
+        settled_since=None,
+        was_settled=False,
+        steady=_steady(rollout, None, event.at),
+        sick_since=None,
+        phase_since=None,
+        healthy_at=None,
+        checks={},
+        soak_since=None,
+    )
+    return replace(record, rollout=again)
+
+
+def _applied(record: Record, event: Applied) -> Record:
+    rollout = _in_flight(record, event)
+    _require(rollout.pending, record, event, "no PUT was intended")
+    applied_at = rollout.applied_at or event.at
+    applied = replace(rollout, pending=False, applied_at=applied_at, put_at=event.at)
+    return replace(record, rollout=applied, session=event.session or record.session)
 
 
 def _regain(record: Record, event: RegainedSight, rollout: Rollout) -> Rollout:
@@ -217,14 +370,115 @@ def _regain(record: Record, event: RegainedSight, rollout: Rollout) -> Rollout:
         raise _illegal(record, event, "sight was not lost")
     # A clock that went back must not lengthen a deadline into the past.
     gap = max(event.at - rollout.blind_since, timedelta())
-    return replace(rollout, blind_since=None, blind=rollout.blind + gap)
+    return replace(
+        rollout,
+        blind_since=None,
+        blind=rollout.blind + gap,
+        settled_since=_later(rollout.settled_since, gap),
+        phase_since=_later(rollout.phase_since, gap),
+        sick_since=_later(rollout.sick_since, gap),
+        soak_since=_later(rollout.soak_since, gap),
+    )
+
+
+def _later(since: datetime | None, gap: timedelta) -> datetime | None:
+    """Time that nobody could see counts neither for nor against a rollout."""
+    return since + gap if since is not None else None
+
+
+def _observed(rollout: Rollout, event: Observed) -> Rollout:
+    """One more moment. A break of a settled rollout counts as a flap only if something was sick in it."""
+    moment = Moment(
+        at=event.at, states=event.states, settled=event.settled, sick=event.sick, phase=event.phase
+    )
+    before = rollout.timeline[-1] if rollout.timeline else None
+    moments = (*rollout.timeline, moment)
+    if len(moments) > _FIRST_MOMENTS + _LAST_MOMENTS:
+        moments = (*moments[:_FIRST_MOMENTS], *moments[-_LAST_MOMENTS:])
+    is_flap = event.sick and rollout.sick_since is None and rollout.was_settled
+    is_same_phase = before is not None and before.phase == event.phase
+    # Settled again at once after a flap that nobody saw starts anew, too; and so does what was replaced.
+    goes_on = event.settled and not event.sick and not _is_replaced(before, moment)
+    settled_since = ((goes_on and rollout.settled_since) or event.at) if event.settled else None
+    soaks = rollout.healthy_at is not None and event.settled
+    return replace(
+        rollout,
+        timeline=moments,
+        settled_since=settled_since,
+        was_settled=rollout.was_settled or event.settled,
+        steady=_steady(rollout, settled_since, event.at),
+        flaps=rollout.flaps + is_flap,
+        sick_since=None if event.settled or not event.sick else rollout.sick_since or event.at,
+        phase_since=(is_same_phase and rollout.phase_since) or event.at,
+        soak_since=((goes_on and rollout.soak_since) or event.at) if soaks else None,
+    )
+
+
+def _is_replaced(before: Moment | None, after: Moment) -> bool:
+    """Whether a deployment is HEALTHY with as many replicas as before, but others."""
+    known = {(state.app, state.deployment): state for state in before.states} if before else {}
+    return any(
+        bool(old.replicas and state.replicas)
+        and old.replicas != state.replicas
+        and old.target == state.target
+        for state in after.states
+        if (old := known.get((state.app, state.deployment))) is not None
+    )
+
+
+def _steady(rollout: Rollout, settled_since: datetime | None, at: datetime) -> timedelta:
+    """How long it was settled in total, before what is settled since `settled_since`."""
+    before = rollout.settled_since
+    if before is None or before == settled_since:
+        return rollout.steady
+    return rollout.steady + max(at - before, timedelta())
+
+
+def _checked(record: Record, event: Checked) -> Record:
+    rollout = _in_flight(record, event)
+    _require(rollout.healthy_at is not None, record, event, "it was not healthy yet")
+    _require(0 <= event.check < len(rollout.policy.checks), record, event, "there is no such check")
+    before = rollout.checks.get(event.check)
+    _require(before is None or not before.passed, record, event, "that check passed already")
+    attempts = Attempts(
+        made=1 + (before.made if before else 0),
+        passed=event.passed,
+        last_at=event.at,
+        message=event.message,
+    )
+    checks = {**rollout.checks, event.check: attempts}
+    # The soak comes after the checks.
+    soak_since = event.at if rollout.soak_since is not None else None
+    return replace(record, rollout=replace(rollout, checks=checks, soak_since=soak_since))
 
 
 def _good(record: Record, event: Good) -> Record:
     rollout = _in_flight(record, event)
     _require(rollout.healthy_at is not None, record, event, "it was never healthy")
     finished = _finish(record, rollout, Result.GOOD, event.at)
-    return replace(finished, good=rollout.release, good_rollout=rollout.id, good_at=event.at)
+    is_starved = record.starved is not None and record.starved.digest != rollout.release.digest
+    return replace(
+        finished,
+        good=rollout.release,
+        good_rollout=rollout.id,
+        good_at=event.at,
+        good_policy=rollout.policy,
+        good_nonce=rollout.nonce,
+        # Serve has deleted every other application of ours.
+        apps=frozenset(rollout.release.config.applications()),
+        held=tuple(hold for hold in record.held if hold.digest != rollout.release.digest),
+        starved=record.starved if is_starved else None,
+    )
+
+
+def _failed(record: Record, event: Failed) -> Record:
+    rollout = _in_flight(record, event)
+    finished = _finish(record, rollout, Result.FAILED, event.at, event.failure)
+    if event.failure.failure_class is not FailureClass.CAPACITY or rollout.kind is not Kind.DEPLOY:
+        return finished
+    digest = rollout.release.digest
+    tries = record.starved.tries if record.starved and record.starved.digest == digest else 0
+    return replace(finished, starved=Starved(digest=digest, tries=tries + 1, since=event.at))
 
 
 def _held(record: Record, event: Held) -> Record:
@@ -234,9 +488,71 @@ def _held(record: Record, event: Held) -> Record:
     _require(last.kind is Kind.DEPLOY, record, event, "only a failed deploy holds its digest")
     is_good = record.good is not None and record.good.digest == last.release.digest
     _require(not is_good, record, event, "a good digest is never held")
-    _require(record.hold_of(last.release.digest) is None, record, event, "it is held already")
     hold = Hold(release=last.release, reason=event.reason, since=event.at, rollout=event.rollout)
-    return replace(record, held=(*record.held, hold))
+    others = tuple(held for held in record.held if held.digest != hold.digest)
+    return replace(record, held=(*others, hold))
+
+
+def _drifted(record: Record, event: Drifted | DriftEnded) -> Record:
+    _require(record.rollout is None, record, event, "a rollout is in flight")
+    _require(record.good is not None, record, event, "there is no current release")
+    if isinstance(event, DriftEnded):
+        _require(record.drift is not None, record, event, "there was no drift")
+        return replace(record, drift=None)
+    known = record.drift
+    since = known.since if known and known.drift is event.drift else event.at
+    return replace(record, drift=Drift(drift=event.drift, what=event.what, since=since))
+
+
+def _retry_asked(record: Record, event: RetryAsked) -> Record:
+    """The hold, if there is one, lets one rollout through; a stall is over, and heals have a new budget."""
+    last = record.last
+    return replace(
+        record,
+        held=_hold_changed(record, event.digest, may_retry=True),
+        last=replace(last, wanted=None) if last is not None else None,
+        starved=None,
+        repairs=(),
+    )
+
+
+def _rollback_asked(record: Record, event: RollbackAsked) -> Record:
+    """The release becomes the current one. Whatever else git or the cluster wanted is held from now on."""
+    target = event.release.digest
+    in_flight = record.rollout.release if record.rollout is not None else None
+    _require(record.hold_of(target) is None, record, event, "its digest is held")
+    left = {
+        release.digest: release
+        for release in (record.good, in_flight, record.seen)
+        if release is not None and release.digest != target and record.hold_of(release.digest) is None
+    }
+    why = f"rolled back by {event.actor}" + (f": {event.reason}" if event.reason else "")
+    holds = tuple(
+        Hold(release=release, reason=why, since=event.at, rollout=_newest_rollout(record), by_person=True)
+        for release in left.values()
+    )
+    return replace(
+        record,
+        asked=event,
+        good=event.release,
+        good_rollout=event.made_good,
+        good_policy=event.policy,
+        good_nonce=event.nonce,
+        # A retry that was asked for before is not what the person wants now.
+        held=(*(replace(hold, may_retry=False) for hold in record.held), *holds),
+        starved=None,
+        drift=None,
+    )
+
+
+def _newest_rollout(record: Record) -> str:
+    return f"{record.environment}#{record.rollouts}"
+
+
+def _hold_changed(record: Record, digest: str, *, may_retry: bool) -> tuple[Hold, ...]:
+    return tuple(
+        replace(hold, may_retry=may_retry) if hold.digest == digest else hold for hold in record.held
+    )
 
 
 def _finish(
@@ -251,6 +567,8 @@ def _finish(
         finished_at=at,
         failure=failure,
         wanted=record.seen.revision.commit if record.seen else None,
+        is_log_kept=failure is None or failure.log is None,
+        nonce=rollout.nonce,
     )
     return replace(record, rollout=None, last=finished)
 

@@ -8,6 +8,13 @@ ends a line or turns the reading direction.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from deployer.core.scrub import REDACTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Path = tuple[str | int, ...]
 """Where a value is in a tree of mappings and lists: `("applications", 0, "name")`."""
@@ -35,6 +42,17 @@ def is_secret(path: Path) -> bool:
 def mentions_secret(text: str) -> bool:
     """Whether a key of `is_secret` stands anywhere in this text."""
     return _WORD.search(text) is not None
+
+
+def mask(value: object, clean: Callable[[str], str], path: Path = ()) -> object:
+    """A copy of this tree with its secrets replaced, and `clean` applied to every other text."""
+    if isinstance(value, Mapping):
+        return {key: mask(inner, clean, (*path, key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask(inner, clean, (*path, index)) for index, inner in enumerate(value)]
+    if value is not None and is_secret(path):
+        return REDACTED
+    return clean(value) if isinstance(value, str) else value
 
 
 def quote(name: str) -> str:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from deployer.core.durations import render
-from deployer.core.events import Kind
+from deployer.core.events import DriftClass, Kind
 from deployer.core.record import Result
-from deployer.core.types import Absent, Invalid, NotRead
+from deployer.core.types import Absent, Invalid, NotRead, OnDrift
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from deployer.core.record import Finished, Hold, Record, Rollout
-    from deployer.core.types import Release
+    from deployer.core.types import Policy, Release
 
 _VERBS = {
     Kind.DEPLOY: "deploying",
@@ -79,30 +79,113 @@ def progressing(rollout: Rollout, text: str) -> str:
     return f"{_VERBS[rollout.kind]} {name(rollout.release)}: {text}"
 
 
-def synced(release: Release, record: Record) -> str:
-    """Git wants what is live."""
+def synced(release: Release, record: Record, restart: tuple[str, ...] = ()) -> str:
+    """Git wants what is live. `restart` are options that only a restart of Serve would bring into effect."""
     live = record.good
     if live is None or live.revision.commit == release.revision.commit:
-        return f"{name(release)} is live."
-    return f"{name(release)} has the config that is live since {name(live)}."
-
-
-def lost(release: Release, apps: list[str]) -> str:
-    """The cluster no longer runs what was brought to it."""
+        what = f"{name(release)} is live."
+    else:
+        what = f"{name(release)} has the config that is live since {name(live)}."
+    if not restart:
+        return what
     return (
-        f"{name(release)} was live, but the cluster no longer runs {', '.join(apps)}: Ray was restarted, or"
-        " somebody deleted it. This version does not restore it by itself: push a change of the config."
+        f"{what} Needs a restart of Serve, which ignores such a change while it runs: {'; '.join(restart)}."
+    )
+
+
+def lost(record: Record, due: datetime) -> str:
+    """The cluster lost what was brought to it, and is restored soon."""
+    what = record.drift.what if record.drift else "The cluster lost its state."
+    release = name(record.good) if record.good else "the current release"
+    return f"{what} {release} is restored at {due:%H:%M:%S} UTC."
+
+
+def drifted(record: Record, policy: Policy) -> str:
+    """The cluster differs from the current release, and what becomes of it."""
+    found = record.drift
+    if found is None:
+        return ""
+    what = found.what
+    if found.drift is DriftClass.SICK:
+        logs = f"`deployer logs {record.environment}` may say why."
+        return f"{what} Serve tries to start it again by itself; {logs}"
+    if found.drift is DriftClass.UNKNOWN:
+        return f"{what} Nothing is changed because of it."
+    if record.paused is not None:
+        return f"{what} It is not healed while the environment is paused."
+    if policy.drift is not OnDrift.HEAL:
+        return f"{what} The policy says `drift: {policy.drift.value}`, so it is left as it is."
+    if not policy.heals_per_hour:
+        return f"{what} The policy says `heals_per_hour: 0`, so it is left as it is."
+    return (
+        f"{what} It was healed {len(record.repairs)} times within the hour, so it is left as it is now:"
+        f" somebody else changes this cluster. `deployer retry {record.environment}` heals it once more."
+    )
+
+
+def paused(record: Record) -> str:
+    """A person stopped the automation."""
+    pause = record.paused
+    if pause is None:
+        return ""
+    until = f"until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else "until somebody resumes it"
+    why = f" ({pause.reason})" if pause.reason else ""
+    return (
+        f"Paused by {pause.actor} at {clock(pause.at)}{why}, {until}: nothing is deployed or healed."
+        f" `deployer resume {record.environment}` ends it."
+    )
+
+
+def no_room(record: Record, due: datetime | None) -> str:
+    """What git wants found no room on the cluster."""
+    last = record.seen
+    release = name(last) if last else "it"
+    when = f"not before {clock(due)}, and " if due else ""
+    tail = f" {name(record.good)} is live." if record.good else ""
+    return (
+        f"{release} found no room on the cluster and is tried again {when}when more resources are free;"
+        f" `deployer retry {record.environment}` tries at once.{tail}"
+    )
+
+
+def removes(release: Release, gone: tuple[str, ...]) -> str:
+    """What git wants deletes most of what runs."""
+    return (
+        f"{name(release)} waits: it removes {', '.join(gone)}, and Serve would delete what it does not list."
+        " If that is meant, say `allow: {delete: true}` in environment.yaml in that same commit."
+    )
+
+
+def obstacle(release: Release, why: str) -> str:
+    """The PUT would harm applications of somebody else."""
+    return f"{name(release)} waits: {why}"
+
+
+def claims(release: Release, app: str, neighbour: str) -> str:
+    """What git wants claims an application of another environment."""
+    return (
+        f"{name(release)} waits: `owns` in environment.yaml claims {app}, which belongs to environment"
+        f" {neighbour} on the same cluster: take it out of one of the two."
     )
 
 
 def held(hold: Hold, record: Record) -> str:
     """What git wants is held. Says what became of the cluster, since that is the first question."""
-    return f"{_failed(hold.release, hold.since, hold.reason)} and is held. {_aftermath(record)}"
+    retry = f"Push a fix, or `deployer retry {record.environment}`."
+    if hold.by_person:
+        what = f"{hold.release.revision.short} was {hold.reason} at {clock(hold.since)} and is held."
+        return f"{what} {_aftermath(record)} {retry}"
+    return f"{_failed(hold.release, hold.since, hold.reason)} and is held. {_aftermath(record)} {retry}"
 
 
 def stalled(last: Finished, record: Record) -> str:
     """The last rollout failed and nothing is held that explains it: the good release itself failed."""
-    return f"{_failed(last.release, last.finished_at, _why(last))}. {_aftermath(record)}"
+    what = f"{_failed(last.release, last.finished_at, _why(last))}. {_aftermath(record)}"
+    return (
+        what
+        if last.kind is not Kind.DEPLOY
+        else f"{what} Push a commit, or `deployer retry {record.environment}`."
+    )
 
 
 def nothing_to_deploy(wanted: Invalid | Absent | NotRead, record: Record) -> str:
@@ -117,15 +200,6 @@ def nothing_to_deploy(wanted: Invalid | Absent | NotRead, record: Record) -> str
     return f"{what} {_aftermath(record)}"
 
 
-def foreign(release: Release, apps: tuple[str, ...]) -> str:
-    """The PUT would delete applications of somebody else."""
-    names = ", ".join(apps)
-    return (
-        f"{name(release)} waits: the cluster runs {names}, which this environment never deployed, and a PUT"
-        f" would delete what it does not list. Add {names} to serve_config.yaml, or remove it from Serve."
-    )
-
-
 def _failed(release: Release, at: datetime, why: str) -> str:
     return f"{release.revision.short} failed at {clock(at)} ({why})"
 
@@ -135,17 +209,20 @@ def _why(last: Finished) -> str:
 
 
 def _aftermath(record: Record) -> str:
-    """What the cluster runs now, after whatever went wrong, and what a person can do."""
+    """What the cluster runs now, after whatever went wrong."""
     last, good = record.last, record.good
     if last is None:
         return "Nothing was ever deployed here."
     if last.result is Result.GOOD:
-        return f"{name(last.release)} is live. The next new config deploys by itself."
+        return f"{name(last.release)} is live."
     if last.kind is Kind.DEPLOY:
         if good is None:
-            return "There is no good release to go back to. Push a fix; it deploys by itself."
-        return f"The cluster was left on it; the last good release is {name(good)}. Push a fix."
+            return "There is no good release to go back to."
+        return f"The cluster was left on it; the last good release is {name(good)}."
+    if last.kind in (Kind.HEAL, Kind.RESTORE):
+        return f"{_VERBS[last.kind].capitalize()} {name(last.release)} failed ({_why(last)})."
     return (
         f"{_VERBS[last.kind].capitalize()} {name(last.release)} failed too ({_why(last)}):"
-        " the environment is DEGRADED and nothing is tried again until a new commit is pushed."
+        f" the environment is DEGRADED and nothing is tried again until somebody pushes a commit or types"
+        f" `deployer rollback {record.environment}`."
     )

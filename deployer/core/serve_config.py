@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from deployer.core import yaml
 from deployer.core.document import Document, kind
 from deployer.core.redact import Path, quote
+from deployer.core.runtime_env import faults
 from deployer.core.textfile import invalid
 from deployer.core.types import ServeConfig
 
@@ -92,6 +94,7 @@ class _Check:
             what = "the file is empty" if body is None else f"a Serve config is a mapping, not {kind(body)}"
             self._wrong((), f"{what}: write `applications:` and below it the list of applications")
             return {}
+        self._target_capacity(body)
         if "import_path" in body and "applications" not in body:
             return self._wrapped(body)
         self._applications(body)
@@ -99,6 +102,17 @@ class _Check:
 
     def _wrong(self, path: Path, message: str) -> None:
         self.problems.append(self._document.problem(path, message))
+
+    def _target_capacity(self, body: dict[str, Any]) -> None:
+        """Nothing but 0 stands for no replica: of every other share Serve runs one at least (2.60)."""
+        with suppress(TypeError, ValueError):
+            # Serve reads `"0"` and `false` as 0, too.
+            if float(body.get("target_capacity", 100)) == 0:
+                self._wrong(
+                    ("target_capacity",),
+                    "`target_capacity` is 0: Serve would say RUNNING with no replica of anything, and every "
+                    "request would hang. Give it a share of 1 to 100, or remove the line",
+                )
 
     def _wrapped(self, body: dict[str, Any]) -> dict[str, Any]:
         """The older form, one `ServeApplicationSchema` at the top, as the form that Serve takes."""
@@ -136,11 +150,6 @@ class _Check:
             what = f"`applications` is a list of applications, not {kind(applications)}"
             self._wrong(("applications",), f"{what}: list them as `- name: ...`")
             return
-        if not applications:
-            self._wrong(
-                ("applications",),
-                "`applications` is an empty list: Serve would delete every application. List at least one",
-            )
         for path, application in self._each(
             applications, ("applications",), "application", "Serve refuses that"
         ):
@@ -214,52 +223,8 @@ class _Check:
     def _runtime_env(self, holder: dict[str, Any], path: Path) -> None:
         """What passes Serve's schema and fails in its controller, after that has stored the config."""
         runtime_env = holder.get("runtime_env")
-        if not isinstance(runtime_env, dict):
-            return
-        path = (*path, "runtime_env")
-        self._env_vars(runtime_env.get("env_vars"), (*path, "env_vars"))
-        for key in ("pip", "uv"):
-            packages = runtime_env.get(key)
-            if not isinstance(packages, dict | str | None):
-                self._texts(packages, (*path, key), "requirements")
-        conda = runtime_env.get("conda")
-        if not isinstance(conda, dict | str | None):
-            self._poison((*path, "conda"), f"`conda` is a name or a mapping, not {kind(conda)}")
-        managers = [key for key in ("pip", "uv", "conda") if runtime_env.get(key) is not None]
-        if len(managers) > 1:
-            names = " and ".join(f"`{manager}`" for manager in managers)
-            self._poison((*path, managers[1]), f"{names} cannot stand together: keep one")
-        if runtime_env.get("excludes") is not None:
-            self._texts(runtime_env["excludes"], (*path, "excludes"), "patterns")
-        self._setup_timeout(runtime_env.get("config"), (*path, "config"))
-
-    def _env_vars(self, env_vars: object, path: Path) -> None:
-        if env_vars is not None and not isinstance(env_vars, dict):
-            self._poison(path, f"`env_vars` is a mapping of names to text, not {kind(env_vars)}")
-        elif env_vars:
-            for name, value in env_vars.items():
-                if not isinstance(value, str):
-                    what = f"environment variable {quote(name)} must be text, not {kind(value)}"
-                    self._poison((*path, name), f"{what}: quote it")
-
-    def _texts(self, value: object, path: Path, what: str) -> None:
-        if not isinstance(value, list):
-            self._poison(path, f"`{path[-1]}` is a list of {what}, not {kind(value)}")
-            return
-        for index, item in enumerate(value):
-            if not isinstance(item, str):
-                self._poison(
-                    (*path, index), f"`{path[-1]}` is a list of text, and this is {kind(item)}: quote it"
-                )
-
-    def _setup_timeout(self, config: object, path: Path) -> None:
-        if config is not None and not isinstance(config, dict):
-            self._poison(path, f"`config` of a runtime_env is a mapping, not {kind(config)}")
-        elif config and "setup_timeout_seconds" in config:
-            seconds = config["setup_timeout_seconds"]
-            if not isinstance(seconds, int) or not (seconds > 0 or seconds == -1):
-                why = "`setup_timeout_seconds` is a whole number above 0, or -1 for no limit"
-                self._poison((*path, "setup_timeout_seconds"), why)
-
-    def _poison(self, path: Path, message: str) -> None:
-        self._wrong(path, f"{message}. {_REFUSED_LATE if 'deployments' in path else _HALF_APPLIED}")
+        if isinstance(runtime_env, dict):
+            path = (*path, "runtime_env")
+            consequence = _REFUSED_LATE if "deployments" in path else _HALF_APPLIED
+            for below, fault in faults(runtime_env):
+                self._wrong((*path, *below), f"{fault}. {consequence}")

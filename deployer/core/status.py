@@ -12,19 +12,26 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
-from deployer.core import sentences
-from deployer.core.actions import Action, Note, Put, Wait
-from deployer.core.belongs import foreign_apps
-from deployer.core.decide import decide, is_live
+from deployer.core import body, sentences
+from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
+from deployer.core.decide import NOBODY, decide
+from deployer.core.events import DriftClass, Kind
 from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Result
+from deployer.core.rollouts import is_live, owned
 from deployer.core.times import timestamp
 from deployer.core.types import Absent, Desired, Invalid, NotRead, Release, Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deployer.core.events import Moment
     from deployer.core.live import Deployment
+    from deployer.core.record import Rollout
 
 _BROKEN = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
+_APART = frozenset({DriftClass.EDITED, DriftClass.MISSING, DriftClass.LOST})
+"""The classes of drift in which the cluster does not run the release as it was sent."""
 _STEADY = frozenset({"HEALTHY", "UPSCALING", "DOWNSCALING"})
 """A RUNNING application scales by itself; that is health, not progress."""
 
@@ -51,8 +58,14 @@ class Mode(StrEnum):
     """What the daemon does with the next change by itself."""
 
     AUTO = "auto"
+    PAUSED = "paused"
     HELD = "held"
     WAITING = "waiting"
+
+
+_WAITING_LINES = frozenset({8, 27, 28, 29, 30})
+"""The lines of the policy at which something outside has to change first: room, owners, a permission, or a
+person has to act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +83,25 @@ class Status:
     phase: str | None
     cluster: Live | None
     record: Record
+    line: int
+    seconds: float | None
 
 
-def status(wanted: Wanted, live: Observation, record: Record, now: datetime) -> Status:
+def status(
+    wanted: Wanted,
+    live: Observation,
+    record: Record,
+    now: datetime,
+    neighbours: Mapping[str, str] = NOBODY,
+) -> Status:
     """Derive the status of an environment from what `decide` would see now."""
     release = wanted.release if isinstance(wanted, Desired) else None
-    action = decide(wanted, live, record, now)
+    action = decide(wanted, live, record, now, neighbours)
     return Status(
         environment=record.environment,
         sync=_sync(wanted, live, record),
         health=_health(live, record),
-        mode=_mode(wanted, live, record),
+        mode=_mode(wanted, record, action),
         message=_message(action),
         since=_since(record),
         live=live_release(record),
@@ -88,21 +109,26 @@ def status(wanted: Wanted, live: Observation, record: Record, now: datetime) -> 
         phase=_phase(record),
         cluster=live if isinstance(live, Live) else None,
         record=record,
+        line=action.line,
+        seconds=action.seconds if isinstance(action, Wait) else None,
     )
 
 
 def live_release(record: Record) -> Release | None:
     """The release the cluster serves: the good one, unless the last rollout failed and was not undone."""
-    if record.rollout is None and record.last is not None and record.last.result is Result.FAILED:
-        return None
+    last = record.last
+    if record.rollout is None and last is not None and last.result is Result.FAILED:
+        return record.good if last.kind in (Kind.HEAL, Kind.RESTORE) else None
     return record.good
 
 
 def view(status: Status) -> dict[str, Any]:
     """Return the JSON of `deployer status -o json`: fields may be added, none changed."""
     record, rollout, cluster = status.record, status.record.rollout, status.cluster
+    others = _foreign(status)
     return {
         "environment": status.environment,
+        "sequence": record.sequence,
         "sync": status.sync.value,
         "health": status.health.value,
         "mode": status.mode.value,
@@ -116,6 +142,8 @@ def view(status: Status) -> dict[str, Any]:
             "kind": rollout.kind.value,
             "phase": status.phase,
             "started_at": timestamp(rollout.started_at),
+            "timeline": [_moment(moment) for moment in rollout.timeline],
+            "checks": [_check(rollout, index) for index in range(len(rollout.policy.checks))],
         },
         "held": [
             {
@@ -126,7 +154,31 @@ def view(status: Status) -> dict[str, Any]:
             }
             for hold in record.held
         ],
-        "apps": [_app(app) for _, app in sorted(cluster.apps.items())] if cluster else [],
+        "paused": record.paused
+        and {
+            "by": record.paused.actor,
+            "reason": record.paused.reason,
+            "since": timestamp(record.paused.at),
+            "until": timestamp(record.paused.until),
+        },
+        "drift": record.drift
+        and {
+            "class": record.drift.drift.value,
+            "message": record.drift.what,
+            "since": timestamp(record.drift.since),
+        },
+        "starved": record.starved
+        and {
+            "digest": record.starved.digest,
+            "tries": record.starved.tries,
+            "since": timestamp(record.starved.since),
+        },
+        "last_failure": _last_failure(record),
+        "policy": {"line": status.line, "seconds": status.seconds},
+        "apps": [_app(app) for name, app in sorted(cluster.apps.items()) if name not in others]
+        if cluster
+        else [],
+        "foreign": list(others),
         "cluster": cluster
         and {
             "ray_version": cluster.ray_version,
@@ -143,6 +195,59 @@ def _release(release: Release) -> dict[str, Any]:
         "digest": release.digest,
         "subject": release.revision.subject,
         "author": str(release.revision.author),
+    }
+
+
+def _foreign(status: Status) -> tuple[str, ...]:
+    """The names of somebody else's applications on the cluster."""
+    if status.cluster is None:
+        return ()
+    wanted = status.wanted.config.applications().keys() if status.wanted else ()
+    return body.foreign(status.cluster, owned(status.record).union(wanted))
+
+
+def _moment(moment: Moment) -> dict[str, Any]:
+    return {
+        "at": timestamp(moment.at),
+        "phase": moment.phase or None,
+        "states": [
+            {
+                "app": state.app,
+                "deployment": state.deployment or None,
+                "status": state.status,
+                "running": state.running,
+                "target": state.target,
+                "failed_starts": state.failed_starts,
+                "message": state.says,
+            }
+            for state in moment.states
+        ],
+    }
+
+
+def _check(rollout: Rollout, index: int) -> dict[str, Any]:
+    check, attempts = rollout.policy.checks[index], rollout.checks.get(index)
+    return {
+        "app": check.app,
+        "path": check.path,
+        "passed": attempts.passed if attempts else None,
+        "attempts": attempts.made if attempts else 0,
+        "message": attempts.message if attempts else "",
+    }
+
+
+def _last_failure(record: Record) -> dict[str, Any] | None:
+    """Why the last rollout failed, if it did; or the one that the running rollback answers."""
+    last = record.last
+    if last is None or last.failure is None:
+        return None
+    failure = last.failure
+    return {
+        "rollout": last.id,
+        "class": failure.failure_class.value,
+        "message": failure.message,
+        "detail": failure.detail,
+        "timeline": [_moment(moment) for moment in failure.timeline],
     }
 
 
@@ -174,8 +279,9 @@ def _sync(wanted: Wanted, live: Observation, record: Record) -> Sync:
         case Invalid() | Absent():
             return Sync.OUT_OF_SYNC
         case Desired(release=release):
+            drifted = record.drift is not None and record.drift.drift in _APART
             names = release.config.applications()
-            is_there = all(name in live.apps for name in names)
+            is_there = not drifted and all(name in live.apps for name in names)
             return Sync.SYNCED if is_there and is_live(record, release.digest) else Sync.OUT_OF_SYNC
         case _:
             assert_never(wanted)
@@ -188,9 +294,11 @@ def _health(live: Observation, record: Record) -> Health:
         return Health.PROGRESSING
     if record.last is None:
         return Health.MISSING
-    names = record.last.release.config.applications()
+    last = record.last
+    names = last.release.config.applications()
     apps = [live.apps.get(name) for name in names]
-    if record.last.result is Result.FAILED or any(app is not None and _is_broken(app) for app in apps):
+    is_failed = last.result is Result.FAILED and last.kind not in (Kind.HEAL, Kind.RESTORE)
+    if is_failed or any(app is not None and _is_broken(app) for app in apps):
         return Health.DEGRADED
     if any(app is None for app in apps):
         return Health.MISSING
@@ -205,13 +313,14 @@ def _is_steady(app: App) -> bool:
     return app.status == "RUNNING" and all(deployment.status in _STEADY for deployment in app.deployments)
 
 
-def _mode(wanted: Wanted, live: Observation, record: Record) -> Mode:
-    if not isinstance(wanted, Desired):
-        return Mode.AUTO
-    if record.hold_of(wanted.release.digest) is not None:
-        return Mode.HELD
-    is_due = not is_live(record, wanted.release.digest)
-    if is_due and isinstance(live, Live) and foreign_apps(live, record, wanted.release):
+def _mode(wanted: Wanted, record: Record, action: Action) -> Mode:
+    if record.paused is not None:
+        return Mode.PAUSED
+    if isinstance(wanted, Desired):
+        hold = record.hold_of(wanted.release.digest)
+        if hold is not None and not hold.may_retry:
+            return Mode.HELD
+    if isinstance(action, Wait) and action.line in _WAITING_LINES:
         return Mode.WAITING
     return Mode.AUTO
 
@@ -224,6 +333,10 @@ def _message(action: Action) -> str:
             return f"Noting {', '.join(event.type for event in events)}."
         case Put(rollout=rollout):
             return sentences.progressing(rollout, "sending the config to the cluster")
+        case Probe(rollout=rollout, check=check):
+            return sentences.progressing(rollout, f"checking {check.method} {check.path}")
+        case KeepLog(source=source):
+            return f"Reading the log of {source.replica}."
         case _:
             assert_never(action)
 
@@ -235,7 +348,19 @@ def _since(record: Record) -> datetime | None:
 
 
 def _phase(record: Record) -> str | None:
-    """Derive the rollout's phase: `applying` until the cluster has taken the config, then `waiting`."""
-    if record.rollout is None:
+    """Derive the rollout's phase.
+
+    `applying` until the cluster has taken the config, then `build`, `schedule`, `start` as Serve goes on,
+    `stabilize` during the stability window, `check`, and `soak`.
+    """
+    rollout = record.rollout
+    if rollout is None:
         return None
-    return "applying" if record.rollout.pending else "waiting"
+    if rollout.pending or not rollout.timeline:
+        return "applying"
+    if rollout.settled_since is None:
+        return rollout.timeline[-1].phase or "start"
+    if rollout.healthy_at is None:
+        return "stabilize"
+    passed = sum(attempts.passed for attempts in rollout.checks.values())
+    return "soak" if passed == len(rollout.policy.checks) else "check"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from deployer.core.errors import Problem
@@ -96,16 +97,60 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One HTTP request through the Serve proxy, and what its answer must be like.
+
+    `path` is the whole path, with the application's route prefix. `body` is JSON text to send; with it a
+    check is a POST unless `method` says otherwise. `json` is JSON text: each key in it must be in the
+    answer with that value, mappings inside likewise. `latency` is the longest time for an answer that
+    passes, `timeout` that of one attempt, both in seconds. `retries` come after the first attempt.
+    """
+
+    app: str
+    path: str
+    method: str = "GET"
+    body: str | None = field(default=None, repr=False)
+    status: int = 200
+    json: str | None = field(default=None, repr=False)
+    latency: float | None = None
+    timeout: float = 5.0
+    retries: int = 4
+
+
+class OnDrift(StrEnum):
+    """What follows when the cluster differs from the current release."""
+
+    HEAL = "heal"
+    ALERT = "alert"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How a rollout is judged: `environment.yaml` at the commit being deployed.
 
+    `stability_window` (seconds): so long must everything be HEALTHY before the release is; None is the
+    larger of 30 s and three times its longest health check period. `max_flaps`: so many spells of
+    UNHEALTHY are forgiven. `fail_fast_after`: failed starts of the new version that end the rollout; 0 is
+    never, None is 1 where a good release serves, else 2. `soak` (seconds) comes after the checks.
     `rollback` off means: a failed release stays where it is, held and loud.
     `rollback_deadline` is the whole time a rollback may take from its `Applied`, in seconds.
+    `owns`: application names of this environment besides those in its Serve config.
+    `allow_delete`: this very commit may remove most applications.
     """
 
     deadlines: Deadlines = Deadlines()
+    stability_window: float | None = None
+    max_flaps: int = 0
+    fail_fast_after: int | None = None
+    checks: tuple[Check, ...] = ()
+    soak: float = 120.0
     rollback: bool = True
     rollback_deadline: float = 600.0
+    drift: OnDrift = OnDrift.HEAL
+    heals_per_hour: int = 3
+    owns: tuple[str, ...] = ()
+    allow_delete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,27 +9,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from deployer.core.events import Event
-    from deployer.core.live import Observation
+    from deployer.core.checks import Answer
+    from deployer.core.events import Event, LogSource
+    from deployer.core.live import Live, Observation
     from deployer.core.record import Record, Rollout
-    from deployer.core.types import Wanted
+    from deployer.core.types import Check, Wanted
 
 
 class Cluster(Protocol):
-    """One Ray cluster, through Serve's REST API."""
+    """One Ray cluster, through Serve's REST API and Serve's own proxy."""
 
-    def observe(self) -> Observation:
-        """Look once. Never raises for what the network or the server does: that is an observation too."""
+    def observe(self, *, resources: bool = False) -> Observation:
+        """Look once. Never raises for what the network or the server does: that is an observation too.
 
-    def apply(self, rollout: Rollout) -> None:
-        """PUT the config of a rollout whose intent is durable. Returns once the server answered 200.
+        `resources` also asks for the free ones (`Live.free`); where they are not told, that stays None.
+        """
+
+    def apply(self, rollout: Rollout, body: Mapping[str, Any]) -> None:
+        """PUT `body` for a rollout whose intent is durable. Returns once the server answered 200.
 
         Raises `deployer.adapters.serve.Rejected` when the server refused it (a 400), and
         `deployer.adapters.serve.Unclear` when nobody knows whether it was applied (time-out, 5xx, lost
         connection): read back, then decide again. Never repeats the request by itself.
+        """
+
+    def probe(self, check: Check, live: Live) -> Answer:
+        """Make one attempt of a check through Serve's proxy, within its time-out. Never raises."""
+
+    def log_tail(self, source: LogSource) -> str:
+        """The end of a replica's log, scrubbed, within 64 KB and 10 s.
+
+        Raises `deployer.adapters.serve.LogUnavailable` with a sentence if it cannot be had.
         """
 
 

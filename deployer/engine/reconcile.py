@@ -7,42 +7,45 @@ never sleeps.
 
 The facts are gathered once per pass. Notes made of the same facts follow one another at once (seen,
 started), because a second look between them would cost a GET and tell nothing new; a pass ends with the
-first PUT or wait.
+first order that leaves the process, or a wait.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import structlog
 
-from deployer.adapters.serve import Rejected, Unclear
+from deployer.adapters.serve import LogUnavailable, Rejected, Unclear
 from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
-from deployer.core import sentences
-from deployer.core.actions import Action, Note, Put, Wait
+from deployer.core import checks, sentences
+from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.announce import announcement
 from deployer.core.decide import decide, rejected
-from deployer.core.events import Applied
-from deployer.core.live import Live
+from deployer.core.events import Applied, Checked, LogKept
+from deployer.core.live import Live, Observation
 from deployer.core.record import Record, evolve
 from deployer.core.status import status, view
+from deployer.core.types import Desired, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from deployer.core.events import Event
-    from deployer.core.live import Observation
     from deployer.core.status import Status
-    from deployer.core.types import Wanted
     from deployer.engine.ports import Cluster, Sources, Store
 
-_NOTES_LIMIT = 10
-"""Events that one pass may write of the same facts. The longest legal row is seen, failed, held, started;
-more means that `decide` does not converge: a bug, shown as an error."""
+_NOTES_LIMIT = 20
+"""Events that one pass may write of the same facts. The longest legal row is seen, regained sight, resumed,
+observed, healthy, good, drifted, started, or one with failed and held in it; more means that `decide` does
+not converge: a bug, shown as an error."""
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +87,15 @@ Outcome = Again | After | BackOff | GiveUp
 class Policy(Protocol):
     """What decides: `deployer.core.decide.decide`."""
 
-    def __call__(self, wanted: Wanted, live: Observation, record: Record, now: datetime) -> Action:
+    def __call__(
+        self,
+        wanted: Wanted,
+        live: Observation,
+        record: Record,
+        now: datetime,
+        neighbours: Mapping[str, str],
+        /,
+    ) -> Action:
         """Return the one action to take now."""
 
 
@@ -98,6 +109,15 @@ class Listener(Protocol):
         """A pass ended in a wait: this is the state."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What a pass decides on, beside the record and the clock."""
+
+    wanted: Wanted
+    live: Observation
+    neighbours: Mapping[str, str]
+
+
 class Reconciler:
     """Runs passes. One instance serves all environments; a pass for one name never runs twice at once."""
 
@@ -109,11 +129,14 @@ class Reconciler:
         clusters: Mapping[str, Cluster],
         now: Callable[[], datetime],
         listeners: Sequence[Listener] = (),
+        neighbours: Mapping[str, tuple[str, ...]] | None = None,
         policy: Policy = decide,
     ) -> None:
         """Take the ports. `now` gives an aware time in UTC; `clusters` has one entry per environment.
 
-        `policy` is `decide`; the state machine of the tests passes broken ones, which it must catch.
+        `neighbours` has, for an environment that shares its cluster, the others on it: their passes never
+        overlap, so that no PUT is made of a list which another PUT has changed meanwhile. `policy` is
+        `decide`; the state machine of the tests passes broken ones, which it must catch.
         """
         self._store = store
         self._sources = sources
@@ -121,6 +144,8 @@ class Reconciler:
         self._now = now
         self._listeners = listeners
         self._policy = policy
+        self._neighbours = neighbours or {}
+        self._turns = _turns(self._neighbours)
         self._said: dict[str, tuple[str, str]] = {}
 
     def run(self, environment: str) -> Outcome:
@@ -142,50 +167,111 @@ class Reconciler:
                 outcome = BackOff(why=f"{type(error).__name__}: {error}", is_bug=True)
         return outcome
 
+    def commit(self, record: Record, events: Sequence[Event]) -> Record:
+        """Make the events of a person's wish durable, as a pass does its own. Raises what the store does."""
+        return self._commit(record, events, [])
+
     def _pass(self, environment: str, started: float) -> Outcome:
+        with ExitStack() as stack:
+            turn = self._turns.get(environment)
+            if turn is not None:
+                stack.enter_context(turn)
+            return self._in_turn(environment, started)
+
+    def _in_turn(self, environment: str, started: float) -> Outcome:
         record = self._store.load(environment)
         wanted = self._sources.wanted(environment)
-        live = self._clusters[environment].observe()
+        needs_room = record.starved is not None and record.rollout is None
+        live = self._clusters[environment].observe(resources=needs_room)
+        facts = _Facts(wanted=wanted, live=live, neighbours=self._owned_elsewhere(environment, record))
         noted: list[str] = []
-        action = self._policy(wanted, live, record, self._now())
+        action = self._decide(facts, record)
         while isinstance(action, Note) and len(noted) < _NOTES_LIMIT:
             record = self._commit(record, action.events, noted)
-            action = self._policy(wanted, live, record, self._now())
+            action = self._decide(facts, record)
         structlog.contextvars.bind_contextvars(rollout=record.rollout.id if record.rollout else None)
-        outcome = self._act(action, wanted, live, record, noted)
+        outcome = self._act(action, facts, record, noted)
         self._say(record, wanted, action, outcome, noted, started)
         return outcome
 
-    def _act(
-        self, action: Action, wanted: Wanted, live: Observation, record: Record, noted: list[str]
-    ) -> Outcome:
+    def _decide(self, facts: _Facts, record: Record) -> Action:
+        return self._policy(facts.wanted, facts.live, record, self._now(), facts.neighbours)
+
+    def _owned_elsewhere(self, environment: str, record: Record) -> Mapping[str, str]:
+        """The applications of the environments that share the cluster.
+
+        What one of them has deployed is its own. What two of them only want, or claim, is neither's: both
+        wait, and say so, before anything is touched.
+        """
+        owned: dict[str, str] = {}
+        for neighbour in self._neighbours.get(environment, ()):
+            wanted = self._sources.wanted(neighbour)
+            if isinstance(wanted, Desired):
+                names = {*wanted.release.config.applications(), *wanted.policy.owns} - record.apps
+                owned |= dict.fromkeys(names, neighbour)
+        for neighbour in self._neighbours.get(environment, ()):
+            owned |= dict.fromkeys(self._store.load(neighbour).apps, neighbour)
+        return owned
+
+    def _act(self, action: Action, facts: _Facts, record: Record, noted: list[str]) -> Outcome:
         match action:
             case Note(events=events):
                 message = f"decide does not converge: {[event.type for event in events]}"
                 raise RuntimeError(message)
             case Put():
-                return self._put(action, wanted, live, record, noted)
+                return self._put(action, facts, record, noted)
+            case Probe():
+                return self._probe(action, facts, record, noted)
+            case KeepLog():
+                return self._keep_log(action, record, noted)
             case Wait(reason=reason, seconds=seconds):
-                self._publish(wanted, live, record)
-                return After(seconds=seconds) if isinstance(live, Live) else BackOff(why=reason)
+                self._publish(facts, record)
+                return After(seconds=seconds) if isinstance(facts.live, Live) else BackOff(why=reason)
             case _:
                 assert_never(action)
 
-    def _put(
-        self, action: Put, wanted: Wanted, live: Observation, record: Record, noted: list[str]
-    ) -> Outcome:
-        rollout = action.rollout
-        self._publish(wanted, live, record)
+    def _put(self, action: Put, facts: _Facts, record: Record, noted: list[str]) -> Outcome:
+        rollout, live = action.rollout, facts.live
+        self._publish(facts, record)
         try:
-            self._clusters[record.environment].apply(rollout)
+            self._clusters[record.environment].apply(rollout, action.body)
         except Rejected as error:
-            self._commit(record, rejected(record, str(error), self._now()).events, noted)
+            self._commit(record, rejected(record, str(error), self._now()), noted)
             return Again()
         except Unclear as error:
-            self._publish(wanted, live, record, trouble=str(error))
+            self._publish(facts, record, trouble=str(error))
             return BackOff(why=str(error))
         session = live.session if isinstance(live, Live) else None
         self._commit(record, (Applied(at=self._now(), rollout=rollout.id, session=session),), noted)
+        return Again()
+
+    def _probe(self, action: Probe, facts: _Facts, record: Record, noted: list[str]) -> Outcome:
+        """One attempt of one check; the next pass decides what follows."""
+        if not isinstance(facts.live, Live):
+            message = "a check needs a cluster that can be seen"
+            raise TypeError(message)
+        self._publish(facts, record)
+        answer = self._clusters[record.environment].probe(action.check, facts.live)
+        passed, message = checks.passes(action.check, answer)
+        checked = Checked(
+            at=self._now(),
+            rollout=action.rollout.id,
+            check=action.index,
+            passed=passed,
+            message=message,
+            ms=round(answer.seconds * 1000, 1),
+        )
+        self._commit(record, (checked,), noted)
+        return Again()
+
+    def _keep_log(self, action: KeepLog, record: Record, noted: list[str]) -> Outcome:
+        """Keep the evidence, or the reason why there is none: it is asked for once, and never in the way."""
+        try:
+            text, why = self._clusters[record.environment].log_tail(action.source), ""
+        except LogUnavailable as error:
+            text, why = "", str(error)
+        kept = LogKept(at=self._now(), reason=why, rollout=action.rollout, source=action.source, text=text)
+        self._commit(record, (kept,), noted)
         return Again()
 
     def _commit(self, record: Record, events: Sequence[Event], noted: list[str]) -> Record:
@@ -204,10 +290,10 @@ class Reconciler:
                 listener.recorded(earlier, event)
         return after
 
-    def _publish(self, wanted: Wanted, live: Observation, record: Record, trouble: str = "") -> None:
+    def _publish(self, facts: _Facts, record: Record, trouble: str = "") -> None:
         """Tell the state; `trouble` is what came in the way of a PUT, which no policy line knows."""
         now = self._now()
-        state = status(wanted, live, record, now)
+        state = status(facts.wanted, facts.live, record, now, facts.neighbours)
         if trouble and record.rollout is not None:
             state = replace(state, message=sentences.progressing(record.rollout, trouble))
         self._store.publish(record.environment, view(state), now)
@@ -238,3 +324,13 @@ class Reconciler:
             reason=reason,
             ms=round((time.monotonic() - started) * 1000, 1),
         )
+
+
+def _turns(neighbours: Mapping[str, tuple[str, ...]]) -> dict[str, threading.Lock]:
+    """One lock per shared cluster, under the name of each environment on it."""
+    turns: dict[str, threading.Lock] = {}
+    for environment, others in neighbours.items():
+        if others and environment not in turns:
+            lock = threading.Lock()
+            turns |= dict.fromkeys((environment, *others), lock)
+    return turns

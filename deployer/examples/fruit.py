@@ -4,7 +4,7 @@ Each stand's price comes from `user_config`, so changing it reconfigures the rep
 that is not a positive number makes `reconfigure` raise, and a stand without a name makes the constructor
 raise: the two kinds of broken change that the tour tries.
 
-    GET /fruit?name=mango&amount=2   ->   {"fruit": "mango", "amount": 2, "total": 6}
+    GET /fruit?name=mango&amount=2   ->   {"fruit": "mango", "amount": 2, "price": 3, "total": 6}
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Stand:
             raise ValueError(message)
         self.price = price
 
-    def total(self, amount: int) -> float:
-        """What so many cost."""
-        return self.price * amount
+    def bill(self, amount: int) -> dict[str, float]:
+        """What one costs, and so many."""
+        return {"price": self.price, "total": self.price * amount}
 
 
 class Market:
@@ -50,13 +50,13 @@ class Market:
         self.stands = {"mango": mango, "orange": orange}
 
     async def __call__(self, request: Request) -> JSONResponse:
-        """Answer with the total, or 404 for a fruit that nobody sells."""
+        """Answer with the bill, or 404 for a fruit that nobody sells."""
         fruit = request.query_params.get("name", "mango")
         amount = int(request.query_params.get("amount", "1"))
         if fruit not in self.stands:
             return JSONResponse({"error": f"nobody sells {fruit}"}, status_code=404)
-        total = await self.stands[fruit].total.remote(amount)
-        return JSONResponse({"fruit": fruit, "amount": amount, "total": total})
+        bill = await self.stands[fruit].bill.remote(amount)
+        return JSONResponse({"fruit": fruit, "amount": amount, **bill})
 
 
 MangoStand = serve.deployment(name="MangoStand")(Stand)

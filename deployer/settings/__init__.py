@@ -2,13 +2,14 @@
 
 from deployer.settings._find import candidates, default_state_dir
 from deployer.settings._load import load
-from deployer.settings._models import Cluster, Environment, Log, Repository, Settings
+from deployer.settings._models import Cluster, Environment, Log, Repository, Server, Settings
 
 __all__ = [
     "Cluster",
     "Environment",
     "Log",
     "Repository",
+    "Server",
     "Settings",
     "candidates",
     "default_state_dir",

@@ -21,7 +21,16 @@ from deployer.core.redact import quote
 from deployer.settings import _find as find
 from deployer.settings import _values as values
 from deployer.settings import _variables as variables
-from deployer.settings._models import BY_NAME, Cluster, Environment, Group, Log, Repository, Settings
+from deployer.settings._models import (
+    BY_NAME,
+    Cluster,
+    Environment,
+    Group,
+    Log,
+    Repository,
+    Server,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -37,6 +46,7 @@ _GROUPS: Mapping[Keys, type[Group]] = {
     ("repositories", _ANY): Repository,
     ("environments", _ANY): Environment,
     ("environments", _ANY, "cluster"): Cluster,
+    ("server",): Server,
     ("log",): Log,
 }
 
@@ -127,8 +137,7 @@ class _Reading:
 def _conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
     """What is wrong between groups. Works on what was written, so that one wrong value hides no other."""
     repositories = _mapping(raw, "repositories")
-    clusters: dict[str, str] = {}
-    folders: dict[tuple[str, str, str], str] = {}
+    owners: dict[tuple[str | None, ...], str] = {}
     for name in _mapping(raw, "environments"):
         keys = ("environments", name)
         environment = _mapping(_mapping(raw, "environments"), name)
@@ -138,23 +147,20 @@ def _conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
             message = f"{_dotted(keys)}.repository: no repository is called {quote(repository)} ({hint})"
             yield (*keys, "repository"), message
 
-        address = _normal(values.cluster_address, _mapping(environment, "cluster").get("address"), base)
-        other = clusters.setdefault(address, name) if address else name
-        if other != name:
-            message = (
-                f"{_dotted(keys)} has the same cluster as {other}: a PUT replaces the whole set of"
-                " applications, so each would delete the other's. Sharing comes with a later version"
-            )
-            yield (*keys, "cluster", "address"), message
-
-        branch = _normal(values.branch, environment.get("branch"), base)
-        folder = _normal(values.folder, environment.get("path"), base)
-        if isinstance(repository, str) and branch and folder:
-            other = folders.setdefault((repository, branch, folder), name)
+        url = _mapping(repositories, str(repository)).get("url")
+        folder = (
+            _normal(values.repository_url, url, base),
+            _normal(values.branch, environment.get("branch"), base),
+            _normal(values.folder, environment.get("path"), base),
+            _normal(values.cluster_address, _mapping(environment, "cluster").get("address"), base),
+        )
+        if all(folder):
+            other = owners.setdefault(folder, name)
             if other != name:
                 message = (
-                    f"{_dotted(keys)} reads the same folder of the same branch as {other}:"
-                    " give each a folder or a branch of its own"
+                    f"{_dotted(keys)} reads the same folder of the same branch as {other}, for the same"
+                    " cluster, so both would own the same applications: give each a folder, a branch or a"
+                    " cluster of its own"
                 )
                 yield (*keys, "path"), message
 
@@ -176,7 +182,7 @@ def _normal(parse: Callable[[str, values.Base], str], value: object, base: value
 def _may_be_secret(keys: Keys, value: object) -> bool:
     """Whether the line must not be shown: a URL with a login, a token instead of its file's name."""
     match str(keys[-1]), value:
-        case "url" | "address", str():
+        case "url" | "address" | "serve_address", str():
             return not {"@", "?", "#"}.isdisjoint(value)
         case key, str() if key.endswith("_file"):
             return values.is_bare_word(value)

@@ -111,6 +111,8 @@ class Cluster(Group):
 
     address: Annotated[str, _text(values.cluster_address)] = Field(examples=['"http://ray-head:8265"'])
     """The URL of its dashboard (port 8265 unless changed), which is also Serve's REST API."""
+    serve_address: Annotated[str | None, _text(values.serve_address)] = None
+    """The URL of Serve's proxy as the daemon reaches it, for checks. None: what Serve says of itself."""
     token_file: _SecretFile = None
     """The file with Ray's token, sent as a bearer token. Nobody but its owner may read it."""
     ca_file: _PublicFile = None
@@ -119,7 +121,16 @@ class Cluster(Group):
     @field_validator("ca_file", mode="before")
     @classmethod
     def _ca_needs_https(cls, value: object, info: ValidationInfo) -> object:
+        # Not there if it is wrong, which is said elsewhere.
+        serve_address = info.data.get("serve_address", "https://")
+        if serve_address is not None and serve_address.startswith("https://"):
+            return value
         return _only_with(("https://",), "address", value, info)
+
+    @property
+    def key(self) -> str:
+        """What is equal for two environments on one cluster: the address, of which there is one form."""
+        return self.address
 
 
 class Environment(Group):
@@ -134,7 +145,7 @@ class Environment(Group):
     path: Annotated[str, _text(values.folder)] = Field(examples=["environments/staging"])
     """The folder in it that holds serve_config.yaml; `.` is the root."""
     cluster: Cluster = Field(examples=['{address: "http://ray-head:8265"}'])
-    """The cluster to deploy to. This version takes one environment per cluster."""
+    """The cluster to deploy to. Several environments may share one."""
     sync: Annotated[Literal["auto"], BeforeValidator(_sync)] = "auto"
     """When a new commit is deployed: auto is at once."""
 
@@ -158,10 +169,27 @@ class Log(Group):
         return {"auto": None, "json": True, "console": False}[self.format]
 
 
+class Server(Group):
+    """The HTTP API through which commands reach the daemon."""
+
+    listen: Annotated[str, _text(values.listen, wanted="an address such as 127.0.0.1:8700")] = (
+        "127.0.0.1:8700"
+    )
+    """Host and port. This version listens on loopback only; port 0 takes a free one."""
+
+    @property
+    def host(self) -> str:
+        """The address to bind, without the brackets of IPv6."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to bind; 0 is any that is free."""
+        return int(self.listen.rpartition(":")[2])
+
+
 class Settings(Group):
     """All settings of the daemon."""
-
-    later = ("server",)
 
     state_dir: Annotated[Path, _text(values.directory)]
     """Where the daemon keeps its store and mirrors. `load` fills in the default."""
@@ -173,6 +201,8 @@ class Settings(Group):
         examples=["{staging: {repository: serve-configs, ...}}"]
     )
     """The environments by name."""
+    server: Server = Server()
+    """Where the daemon can be reached."""
     log: Log = Log()
     """What is logged, and how."""
     workers: Annotated[int, BeforeValidator(values.workers)] = 32

@@ -12,6 +12,7 @@ import re
 import shlex
 import stat
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -36,6 +37,8 @@ _SCP_LIKE = re.compile(r"(?!-)(?:[^/:@\s]+@(?!-)[^/:@\s]+:(?!:)\S+|[^/:@\s]+:(?!
 """ssh's short form, with or without a user. Two colons would be a remote helper of git (`ext::`), which runs
 commands; a leading dash would be an option of ssh; and `user:password@host` would be a password."""
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+:[0-9]+")
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+_MAX_PORT = 65_535
 _BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]")
 """What `git check-ref-format` refuses below refs/heads/, so that no name is a pattern; and what looks like an
 option of git."""
@@ -139,20 +142,36 @@ def repository_url(text: str, base: Base) -> str:
 
 def cluster_address(text: str, _base: Base) -> str:
     """The URL of a Ray dashboard, so that two spellings of one address are equal."""
-    if _HOST_AND_PORT.fullmatch(text):
-        _refuse(f"must be a URL: write http://{text}")
-    url = _split(text)
-    if url.scheme not in {"http", "https"}:
-        _refuse("must be the http:// or https:// address of the Ray dashboard, such as http://ray-head:8265")
-    if "@" in url.netloc:
-        _refuse("holds a user name or a password: put Ray's token into a file, and name that as token_file")
-    if url.query or url.fragment:
-        _refuse("must end with its path: remove what follows ? or #")
-    host = _host(url)
-    host = f"[{host}]" if ":" in host else host
-    default_port = {"http": 80, "https": 443}[url.scheme]
-    port = f":{url.port}" if url.port not in {None, default_port} else ""
-    return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
+    return _http_address(
+        text,
+        what="the Ray dashboard, such as http://ray-head:8265",
+        instead_of_login="put Ray's token into a file, and name that as token_file",
+    )
+
+
+def serve_address(text: str, _base: Base) -> str:
+    """The URL of Serve's proxy."""
+    return _http_address(
+        text, what="Serve's proxy, such as http://ray-head:8000", instead_of_login="checks are sent without"
+    )
+
+
+def listen(text: str, _base: Base) -> str:
+    """A host and a port on loopback; port 0 stands for a free one."""
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match["port"]) > _MAX_PORT:
+        _refuse("must be a host and a port, such as 127.0.0.1:8700")
+    host = (match["v6"] or match["host"]).lower().replace("localhost", "127.0.0.1")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback:
+        _refuse(
+            "must be on loopback in this version, such as 127.0.0.1:8700:"
+            " to reach it from another machine, use an ssh tunnel"
+        )
+    return f"[{address}]:{match['port']}" if match["v6"] else f"{address}:{match['port']}"
 
 
 def secret_file(text: str, base: Base) -> Path:
@@ -181,6 +200,24 @@ def public_file(text: str, base: Base) -> Path:
 def is_bare_word(text: str) -> bool:
     """Whether this may be a secret, put where its file's name belongs: then nothing shows it."""
     return "/" not in text and "." not in text
+
+
+def _http_address(text: str, *, what: str, instead_of_login: str) -> str:
+    """The normal form: no capitals in scheme and host, no default port, no slash at the end."""
+    if _HOST_AND_PORT.fullmatch(text):
+        _refuse(f"must be a URL: write http://{text}")
+    url = _split(text)
+    if url.scheme not in {"http", "https"}:
+        _refuse(f"must be the http:// or https:// address of {what}")
+    if "@" in url.netloc:
+        _refuse(f"holds a user name or a password: {instead_of_login}")
+    if url.query or url.fragment:
+        _refuse("must end with its path: remove what follows ? or #")
+    host = _host(url)
+    host = f"[{host}]" if ":" in host else host
+    default_port = {"http": 80, "https": 443}[url.scheme]
+    port = f":{url.port}" if url.port not in {None, default_port} else ""
+    return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from deployer.core.errors import Problem
-from deployer.settings._models import BY_NAME, Log, Settings
+from deployer.settings._models import BY_NAME, Log, Server, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,9 @@ def problem(variable: str, message: str) -> Problem:
 
 def _meant(name: str) -> str | None:
     """The variable that this name, which is none, was probably meant to be."""
-    known = ["state_dir", "workers", *(f"log{_SEPARATOR}{key}" for key in Log.model_fields)]
+    known = ["state_dir", "workers"]
+    known += [f"log{_SEPARATOR}{key}" for key in Log.model_fields]
+    known += [f"server{_SEPARATOR}{key}" for key in Server.model_fields]
     known += [f"{group}{_SEPARATOR}name{_SEPARATOR}key" for group in BY_NAME]
     alike = get_close_matches(name, known, n=1, cutoff=_ALIKE)
     alike += [like for like in known if name.startswith(f"{like.partition(_SEPARATOR)[0]}_")]

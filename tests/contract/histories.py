@@ -14,8 +14,10 @@ from deployer.core.events import (
     Healthy,
     Held,
     Kind,
+    Observed,
     Seen,
     Started,
+    State,
     Superseded,
 )
 from deployer.core.types import Policy, Release
@@ -23,6 +25,7 @@ from tests.support.build import at, release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from deployer.core.record import Record
 
@@ -51,6 +54,12 @@ def started(record: Record, what: Release, kind: Kind = Kind.DEPLOY, follows: st
     )
 
 
+def settled(rollout: str, now: datetime) -> Observed:
+    """Everything was seen to run."""
+    states = (State(app="fruit", status="RUNNING"),)
+    return Observed(at=now, rollout=rollout, states=states, settled=True)
+
+
 def good(record: Record, what: Release) -> list[Batch]:
     """A deploy that ends well."""
     rollout = record.next_rollout_id()
@@ -59,6 +68,7 @@ def good(record: Record, what: Release) -> list[Batch]:
         (Seen(at=now, actor="Ada <ada@example.com>", release=what),),
         (started(record, what),),
         (Applied(at=now, rollout=rollout, session="session_1"),),
+        (settled(rollout, now),),
         (Healthy(at=now, rollout=rollout),),
         (Good(at=now, rollout=rollout),),
     ]
@@ -86,7 +96,12 @@ def rollback(record: Record) -> list[Batch]:
     now = at(record.sequence)
     return [
         (started(record, record.good, Kind.ROLLBACK, follows=record.last.id),),
-        (Applied(at=now, rollout=rollout), Healthy(at=now, rollout=rollout), Good(at=now, rollout=rollout)),
+        (
+            Applied(at=now, rollout=rollout),
+            settled(rollout, now),
+            Healthy(at=now, rollout=rollout),
+            Good(at=now, rollout=rollout),
+        ),
     ]
 
 

@@ -19,7 +19,7 @@ from deployer.adapters.store import Conflict, SqlStore, StoreUnavailable
 from deployer.adapters.store.sqlite import Database
 from deployer.adapters.store.tables import METADATA
 from deployer.core.errors import IllegalEvent
-from deployer.core.events import Applied, Good, Seen
+from deployer.core.events import Applied, Good, RollbackAsked, Seen
 from deployer.core.record import Record, Result, fold
 from deployer.core.types import Release, ServeConfig
 from deployer.engine.ports import Store
@@ -30,9 +30,18 @@ from tests.support.memory_store import MemoryStore
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deployer.core.commands import GoodRelease
     from deployer.core.events import Event
 
-Opener = Callable[[], Store]
+
+class Port(Store, Protocol):
+    """What the engine and the commands need of a store."""
+
+    def good_releases(self, environment: str) -> list[GoodRelease]:
+        """What became good, newest first."""
+
+
+Opener = Callable[[], Port]
 
 
 class Backend(Protocol):
@@ -179,6 +188,36 @@ def test_environments_do_not_mix(port: Opener) -> None:
 
     assert port().load("staging") == staging
     assert port().load("production") == production
+
+
+def test_good_releases_are_listed_newest_first(port: Opener) -> None:
+    """Each rollout that ended well, with its release and when it did; not what failed or was overtaken."""
+    record = story(port(), Record(environment="staging"))
+    record = port().commit(record, overtaken(record, "three"))
+    story(port(), Record(environment="production"))
+    found = port().good_releases("staging")
+
+    assert [(one.rollout, one.release) for one in found] == [
+        ("staging#3", release("one")),
+        ("staging#1", release("one")),
+    ]
+    assert {(one.policy, one.nonce) for one in found} == {(record.good_policy, record.good_nonce)}
+    assert record.good_at == found[0].at
+    assert found[1].at < found[0].at
+    assert port().good_releases("nowhere") == []
+
+
+def test_a_release_that_a_person_asks_for_is_kept(port: Opener) -> None:
+    """Like every other that an event names."""
+    record = story(port(), Record(environment="staging"))
+    back = port().good_releases("staging")[-1]
+    asked = RollbackAsked(
+        at=at(99), release=back.release, made_good=back.rollout, policy=back.policy, nonce=back.nonce
+    )
+    record = port().commit(record, [asked])
+
+    assert port().load("staging") == record
+    assert record.asked == asked
 
 
 # --- events, records, releases -----------------------------------------------------------------------------

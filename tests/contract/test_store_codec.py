@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.adapters.store.codec import ENTRY, EVENT, RECORD, Unreadable, stamp, unstamp
-from deployer.core.events import (
-    Applied,
-    Event,
-    Failed,
-    Failure,
-    FailureClass,
-    Good,
-    Healthy,
-    Held,
-    Kind,
-    LostSight,
-    Refused,
-    RegainedSight,
-    Resubmitted,
-    Seen,
-    Started,
-    Superseded,
-)
-from deployer.core.history import Entry, Summary
-from deployer.core.record import Finished, Hold, Record, Result, Rollout
-from deployer.core.types import Deadlines, Person, Policy, Release, Revision, ServeConfig
+from deployer.core.events import Applied, Event, Good, Refused, Seen
+from deployer.core.history import Entry
+from deployer.core.record import Record
+from deployer.core.types import ServeConfig
 from tests.support.build import at, release
 
 CANARY = "canary-5up3r-s3cr3t"
@@ -40,113 +26,41 @@ CONFIGS = {
     for number in range(3)
 }
 
-TEXT = st.text(max_size=12)
 TIMES = st.datetimes(timezones=st.just(UTC))
-# Not a number is not equal to itself, and no clock of Serve's and no deadline is one.
-FLOATS = st.floats(allow_nan=False)
-PEOPLE = st.builds(Person, name=TEXT, email=TEXT)
-REVISIONS = st.builds(
-    Revision, commit=TEXT, author=PEOPLE, committer=PEOPLE, subject=TEXT, committed_at=TIMES
-)
-RELEASES = st.builds(Release, revision=REVISIONS, config=st.sampled_from(list(CONFIGS.values())))
-POLICIES = st.builds(
-    Policy,
-    deadlines=st.builds(Deadlines, build=FLOATS, schedule=FLOATS, start=FLOATS),
-    rollback=st.booleans(),
-    rollback_deadline=FLOATS,
-)
-KINDS = st.sampled_from(Kind)
-STAMPS = st.dictionaries(TEXT, FLOATS, max_size=3)
-FAILURES = st.builds(Failure, failure_class=st.sampled_from(FailureClass), message=TEXT, detail=TEXT)
-FACT: dict[str, Any] = {"at": TIMES, "actor": TEXT, "reason": TEXT}
-EVENTS: dict[type[Any], st.SearchStrategy[Any]] = {
-    Seen: st.builds(Seen, release=RELEASES, **FACT),
-    Refused: st.builds(Refused, message=TEXT, commit=st.none() | TEXT, **FACT),
-    Started: st.builds(
-        Started,
-        rollout=TEXT,
-        kind=KINDS,
-        release=RELEASES,
-        policy=POLICIES,
-        trigger=TEXT,
-        before=STAMPS,
-        follows=st.none() | TEXT,
-        plan=TEXT,
-        **FACT,
-    ),
-    Resubmitted: st.builds(Resubmitted, rollout=TEXT, cause=TEXT, before=STAMPS, **FACT),
-    Applied: st.builds(Applied, rollout=TEXT, session=st.none() | TEXT, read_back=st.booleans(), **FACT),
-    LostSight: st.builds(LostSight, rollout=TEXT, why=TEXT, **FACT),
-    RegainedSight: st.builds(RegainedSight, rollout=TEXT, **FACT),
-    Healthy: st.builds(Healthy, rollout=TEXT, **FACT),
-    Good: st.builds(Good, rollout=TEXT, **FACT),
-    Failed: st.builds(Failed, rollout=TEXT, failure=FAILURES, **FACT),
-    Held: st.builds(Held, rollout=TEXT, **FACT),
-    Superseded: st.builds(Superseded, rollout=TEXT, by=TEXT, **FACT),
+LEAVES: dict[Any, st.SearchStrategy[Any]] = {
+    str: st.text(max_size=12),
+    int: st.integers(0, 2**60),
+    # Not a number is not equal to itself, and no clock of Serve's and no deadline is one.
+    float: st.floats(allow_nan=False),
+    datetime: TIMES,
+    timedelta: st.timedeltas(timedelta(), timedelta(days=400)),
+    ServeConfig: st.sampled_from(list(CONFIGS.values())),
 }
-ROLLOUTS = st.builds(
-    Rollout,
-    id=TEXT,
-    kind=KINDS,
-    release=RELEASES,
-    policy=POLICIES,
-    trigger=TEXT,
-    started_at=TIMES,
-    before=STAMPS,
-    follows=st.none() | TEXT,
-    pending=st.booleans(),
-    puts=st.integers(),
-    applied_at=st.none() | TIMES,
-    put_at=st.none() | TIMES,
-    healthy_at=st.none() | TIMES,
-    blind_since=st.none() | TIMES,
-    blind=st.timedeltas(min_value=timedelta(), max_value=timedelta(days=400)),
-)
-FINISHED = st.builds(
-    Finished,
-    id=TEXT,
-    kind=KINDS,
-    release=RELEASES,
-    policy=POLICIES,
-    result=st.sampled_from(Result),
-    finished_at=TIMES,
-    failure=st.none() | FAILURES,
-    wanted=st.none() | TEXT,
-)
-HOLDS = st.builds(Hold, release=RELEASES, reason=TEXT, since=TIMES, rollout=TEXT)
-RECORDS = st.builds(
-    Record,
-    environment=TEXT,
-    sequence=st.integers(0, 2**60),
-    rollouts=st.integers(0, 2**60),
-    seen=st.none() | RELEASES,
-    refused=st.none() | EVENTS[Refused],
-    good=st.none() | RELEASES,
-    good_rollout=st.none() | TEXT,
-    good_at=st.none() | TIMES,
-    rollout=st.none() | ROLLOUTS,
-    last=st.none() | FINISHED,
-    held=st.lists(HOLDS, max_size=2).map(tuple),
-    apps=st.frozensets(TEXT, max_size=3),
-)
-ENTRIES = st.builds(
-    Entry,
-    id=TEXT,
-    environment=TEXT,
-    kind=KINDS,
-    release=st.builds(Summary, revision=TEXT, digest=TEXT, subject=TEXT, author=TEXT),
-    trigger=TEXT,
-    actor=TEXT,
-    started_at=TIMES,
-    reason=TEXT,
-    plan=TEXT,
-    applied_at=st.none() | TIMES,
-    finished_at=st.none() | TIMES,
-    result=st.sampled_from(Result),
-    failure=st.none() | FAILURES,
-    followed_by=st.none() | TEXT,
-    superseded_by=st.none() | TEXT,
-)
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a type as fields have it. Of a dataclass every field is made, so a new one is covered too."""
+    if hint in LEAVES:
+        return LEAVES[hint]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return st.builds(hint, **{name: values(field) for name, field in get_type_hints(hint).items()})
+    origin, arguments = get_origin(hint), [values(argument) for argument in _types(hint)]
+    if origin in {Union, UnionType}:
+        return st.one_of(arguments)
+    if origin is tuple:
+        return st.lists(arguments[0], max_size=2).map(tuple)
+    if origin is frozenset:
+        return st.frozensets(arguments[0], max_size=3)
+    if origin is Mapping:
+        return st.dictionaries(*arguments, max_size=2)
+    return st.from_type(hint)
+
+
+def _types(hint: Any) -> list[Any]:
+    """The types in a generic one: not the values of a Literal, nor the dots of a tuple."""
+    return [] if get_origin(hint) is Literal else [one for one in get_args(hint) if one is not ...]
+
+
 GOOD = Good(at=at(1), rollout="staging#1")
 
 
@@ -155,12 +69,7 @@ def nowhere(digest: str) -> ServeConfig:
     raise AssertionError(digest)
 
 
-def test_every_event_has_a_strategy() -> None:
-    """A new event type must be added here."""
-    assert set(EVENTS) == set(get_args(Event))
-
-
-@given(st.one_of(*EVENTS.values()))
+@given(st.sampled_from(get_args(Event)).flatmap(values))
 def test_events_come_back_equal(event: Event) -> None:
     """Every type, with every float and microsecond exact, of the same type, and without the config's text."""
     text = EVENT.encode(event)
@@ -171,7 +80,7 @@ def test_events_come_back_equal(event: Event) -> None:
     assert CANARY not in text
 
 
-@given(RECORDS)
+@given(values(Record))
 def test_records_come_back_equal(record: Record) -> None:
     """The cache is as good as the fold."""
     text = RECORD.encode(record)
@@ -180,7 +89,7 @@ def test_records_come_back_equal(record: Record) -> None:
     assert CANARY not in text
 
 
-@given(ENTRIES)
+@given(values(Entry))
 def test_entries_come_back_equal(entry: Entry) -> None:
     """History needs no config at all."""
     assert ENTRY.decode(ENTRY.encode(entry), nowhere) == entry
@@ -256,7 +165,8 @@ def test_what_would_not_come_back_is_not_written(bad: Event) -> None:
 def test_times_are_kept_in_utc(moment: datetime, hours: int) -> None:
     """Whatever zone they come in, and in an order that text has too."""
     zone = timezone(timedelta(hours=hours))
-    moment = moment.replace(year=2026)
+    # Years of four digits, whatever the zone makes of the first and the last day.
+    moment = moment.replace(year=2024)
 
     assert unstamp(stamp(moment.astimezone(zone))) == moment
     assert stamp(moment) == stamp(moment.astimezone(zone))

@@ -374,6 +374,27 @@ def test_a_record_that_contradicts_the_log_is_refused(
         SqlStore.open(path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        ("UPDATE events SET actor = 'nobody' WHERE sequence = 2", "event 2 of staging was changed"),
+        (
+            "UPDATE rollouts SET started_event = 3 WHERE id = 'staging#1'",
+            "event 3 of staging starts no rollout",
+        ),
+    ],
+)
+def test_a_way_back_that_was_changed_is_refused(
+    path: Path, told: Record, damage: str, complaint: str
+) -> None:
+    """Nobody is sent back to what somebody wrote into the log by hand."""
+    with by_hand(path) as connection:
+        connection.execute("DROP TRIGGER events_no_update")
+        connection.execute(damage)
+    with closing(SqlStore.open(path)) as store, pytest.raises(StoreCorrupt, match=complaint):
+        store.good_releases("staging")
+
+
 def test_a_record_of_another_environment_is_refused(path: Path, told: Record) -> None:
     """Two that were exchanged have the right length and are wrong all the same."""
     with closing(SqlStore.open(path)) as store:
@@ -382,7 +403,7 @@ def test_a_record_of_another_environment_is_refused(path: Path, told: Record) ->
             connection.execute(
                 "UPDATE records SET data = (SELECT data FROM records WHERE environment = 'production')"
             )
-        with pytest.raises(StoreCorrupt, match="but its record is of event 14 of production"):
+        with pytest.raises(StoreCorrupt, match="but its record is of event 16 of production"):
             store.load("staging")
 
 

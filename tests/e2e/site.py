@@ -7,13 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-import requests
 import yaml
 
 from deployer.adapters.store import SqlStore
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
 
 BRANCH = "env/staging"
 FOLDER = "environments/staging"
+QUICK = "health: {stability_window: 0s}\nsoak: 0s\n"
+"""The `environment.yaml` of stories that are not about being healthy for long."""
+
 READY_SECONDS = 20.0
 """A daemon is ready in about a second; a loaded machine may take many."""
 
@@ -87,10 +88,15 @@ class Site:
         git(self.root, "init", "--quiet", "--bare", "--initial-branch", "main", str(self.bare))
         git(self.root, "clone", "--quiet", str(self.bare), str(self.clone))
         git(self.clone, "checkout", "--quiet", "-B", BRANCH)
+        policy = self.clone / FOLDER / "environment.yaml"
+        policy.parent.mkdir(parents=True)
+        # It goes with the first commit of anything else.
+        policy.write_text(QUICK)
         self.settings.write_text(
             yaml.safe_dump(
                 {
                     "state_dir": str(self.root / "state"),
+                    "server": {"listen": "127.0.0.1:0"},
                     "repositories": {"configs": {"url": str(self.bare)}},
                     "environments": {
                         "staging": {
@@ -194,6 +200,16 @@ class Site:
         finally:
             store.close()
 
+    def until_in_flight(self, kind: str, within: float = 60) -> None:
+        """Wait until a rollout of this kind was applied, and Serve works on it."""
+
+        def observe() -> bool:
+            rollout = self.look()["rollout"]
+            assert rollout is not None, self.look()["message"]
+            return rollout["kind"] == kind and rollout["phase"] in {"build", "schedule", "start"}
+
+        eventually(observe, within=within, every=0.02, what=f"a {kind} is in flight")
+
     def until_wanted(self, commit: str, within: float = 30) -> dict[str, Any]:
         """Wait until the daemon knows that git wants this commit, and rests."""
 
@@ -237,37 +253,3 @@ class Site:
             return entries
 
         return eventually(observe, within=within, every=0.1, what=f"history is {results}")
-
-
-@dataclass
-class Load:
-    """A client that asks all the time, and counts the answers that are not 200."""
-
-    url: str
-    every: float = 0.033
-    sent: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        """Start asking."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop asking."""
-        self._stop.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        with requests.Session() as session:
-            session.trust_env = False
-            while not self._stop.wait(self.every):
-                self.sent += 1
-                try:
-                    answer = session.get(self.url, timeout=20)
-                    if answer.status_code != requests.codes.ok:
-                        self.failed.append(f"{answer.status_code} {answer.text[:80]}")
-                except requests.RequestException as error:
-                    self.failed.append(type(error).__name__)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.test_stories import market, total
-from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.e2e.site import Site
@@ -16,17 +15,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.ray, pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
-def in_flight(site: Site, kind: str) -> bool:
-    """Whether a rollout of this kind was applied and is waited for."""
-    rollout = site.look()["rollout"]
-    return rollout is not None and (rollout["kind"], rollout["phase"]) == (kind, "waiting")
-
-
 def test_killed_in_the_middle_of_a_rollout(site: Site, fresh_serve: ServeHead) -> None:
     """The next start goes on waiting for the same rollout, and does not send it again."""
     site.push(market(3), "open the market")
     first = site.start()
-    eventually(lambda: in_flight(site, "deploy"), within=30)
+    site.until_in_flight("deploy")
     first.kill()
     (cut,) = site.rollouts()
     assert cut["result"] == "in_progress"
@@ -45,7 +38,7 @@ def test_killed_in_the_middle_of_a_rollback(site: Site, fresh_serve: ServeHead) 
     first = site.start()
     site.until_live(good)
     bad = site.push(market(3, mango=""), "break it")
-    eventually(lambda: in_flight(site, "rollback"), within=60)
+    site.until_in_flight("rollback")
     first.kill()
     assert [entry["result"] for entry in site.rollouts()] == ["in_progress", "failed", "good"]
 
@@ -62,7 +55,7 @@ def test_sigterm_in_the_middle_of_a_rollout(site: Site, fresh_serve: ServeHead) 
     """Stops inside 5 s with exit code 0; the next start goes on; a restart is no reason to roll back."""
     site.push(market(3), "open the market")
     first = site.start()
-    eventually(lambda: in_flight(site, "deploy"), within=30)
+    site.until_in_flight("deploy")
     code, seconds = first.terminate()
     assert code == 0, first.log.read_text()[-2000:]
     assert seconds < 5

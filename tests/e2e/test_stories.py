@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from deployer.core.events import Seen
-from tests.e2e.site import Load, Site, git
-from tests.support.eventually import eventually
+from tests.e2e.site import Site, git
+from tests.support.load import Load
 from tests.support.tcp_proxy import TcpProxy
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_a_broken_change_is_rolled_back_and_held(
     print(f"{fault}: {load.sent} requests, {len(load.failed)} failed: {load.failed[:3]}")  # noqa: T201 - the figure
 
     assert load.failed == []
-    assert load.sent > 30
+    assert load.sent > 20
     assert total(fresh_serve) == 6
     assert failed["followed_by"] == rollback["id"]
     assert failed["failure"]["message"] == REASONS[fault]
@@ -144,7 +144,7 @@ def test_a_broken_change_is_rolled_back_and_held(
     assert state["held"][0]["revision"] == bad
     assert state["message"].startswith(f"{bad[:7]} failed at ")
     assert REASONS[fault] in state["message"]
-    assert state["message"].endswith("The next new config deploys by itself.")
+    assert state["message"].endswith("Push a fix, or `deployer retry staging`.")
 
     pick = site.push_file("/README.md", "The same config under another commit.\n", "unrelated commit on top")
     assert site.until_wanted(pick)["mode"] == "held"
@@ -162,7 +162,7 @@ def test_a_first_deploy_that_fails_is_loud_and_the_fix_deploys(site: Site, fresh
     state = site.until_wanted(bad)
 
     assert (state["health"], state["mode"], state["live"]) == ("Degraded", "held", None)
-    assert "There is no good release to go back to. Push a fix; it deploys by itself." in state["message"]
+    assert "There is no good release to go back to. Push a fix, or" in state["message"]
 
     site.until_live(site.push(market(3), "fix it"))
     assert total(fresh_serve) == 6
@@ -212,14 +212,14 @@ def test_a_cluster_out_of_sight_is_waited_for(fresh_serve: ServeHead, sites: Cal
         site = sites(wire.address)
         commit = site.push(market(3), "open the market")
         site.start()
-        eventually(lambda: site.look()["rollout"] and site.look()["rollout"]["phase"] == "waiting", within=30)
+        site.until_in_flight("deploy")
         wire.cut()
         state = site.until_message("nothing is rolled back because of it")
         assert (state["sync"], state["health"]) == ("Unknown", "Unknown")
         wire.mend()
         site.until_live(commit)
 
-        assert [event.type for event in site.facts()] == [
+        assert [event.type for event in site.facts() if event.type != "observed"] == [
             "seen",
             "started",
             "applied",

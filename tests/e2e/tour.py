@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.support.eventually import eventually
 
 START_SECONDS = 120.0
-"""A Ray head, Serve and the first rollout: half a minute on two idle cores."""
+"""A Ray head, Serve and the first two rollouts: three quarters of a minute on two idle cores."""
 
 STEP_SECONDS = 90.0
 """The broken change takes longest: Serve tries six starts before it gives up, 14 s on two idle cores."""
@@ -99,8 +99,7 @@ def take() -> Tour:
     with tempfile.TemporaryDirectory() as folder:
         demo = Demo(Path(folder, "output"))
         try:
-            # The last line of the start: what to try has been printed before it.
-            said = demo.until("is live.", START_SECONDS)
+            said = demo.until("Ctrl-C here stops everything that the demo started.", START_SECONDS)
             commands = _COMMAND.findall(said)
             clone = Path(commands[0].removeprefix("cd "))
             tour = Tour(folder=clone.parent, said_at_start=said)
@@ -108,7 +107,7 @@ def take() -> Tour:
             tour.steps.append(_type(demo, clone, curl, ""))
             tour.steps.append(_type(demo, clone, good, "is live."))
             tour.steps.append(_type(demo, clone, curl, ""))
-            tour.steps.append(_type(demo, clone, broken, "is live. The next new config deploys by itself."))
+            tour.steps.append(_type(demo, clone, broken, "is live. Push a fix, or"))
             tour.steps.append(_type(demo, clone, status, ""))
             tour.steps.append(_type(demo, clone, curl, ""))
             tour.steps.append(_type(demo, clone, fix, "is live."))

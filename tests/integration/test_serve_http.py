@@ -54,6 +54,9 @@ APP = {
 }
 
 
+BODY = {"applications": [APP]}
+
+
 def rollout() -> Rollout:
     """A rollout of a config with a secret in it."""
     return Rollout(
@@ -83,7 +86,7 @@ def put(address: str, **more: Any) -> None:
     cluster = ServeCluster(address, **{"limits": QUICK, **more})
     started = time.monotonic()
     try:
-        cluster.apply(rollout())
+        cluster.apply(rollout(), BODY)
     finally:
         assert time.monotonic() - started < QUICK.whole_put + MARGIN_SECONDS
         cluster.close()
@@ -339,13 +342,13 @@ def test_no_request_looks_like_a_browsers(token_file: Path) -> None:
             assert not [name for name in request.headers if name.startswith(("sec-", "access-control-"))]
 
 
-def test_a_put_is_the_config_to_the_byte_and_under_the_prefix() -> None:
-    """What the digest was taken of is what is sent, to the path with the slash at its end."""
+def test_a_put_is_the_body_as_it_was_given_and_under_the_prefix() -> None:
+    """And nothing else, to the path with the slash at its end."""
     with Hostile(dashboard()) as server:
         put(f"{server.address}/ray/prod/")
         (request,) = server.requests
         assert request.path == "/ray/prod/api/serve/applications/"
-        assert request.body == config(APP).text.encode()
+        assert json.loads(request.body) == BODY
         assert request.headers["content-type"] == "application/json"
 
 
@@ -356,7 +359,7 @@ def test_looks_share_a_connection_and_a_put_takes_its_own() -> None:
         assert isinstance(cluster.observe(), Live)
         assert isinstance(cluster.observe(), Live)
         assert server.connections == 1
-        cluster.apply(rollout())
+        cluster.apply(rollout(), BODY)
         assert server.sent("PUT")[0].connection == 1
         cluster.close()
 
@@ -417,7 +420,7 @@ def test_closing_ends_what_is_in_flight() -> None:
 
         def apply() -> None:
             try:
-                cluster.apply(rollout())
+                cluster.apply(rollout(), BODY)
             except Unclear as error:
                 raised.append(error)
 
@@ -509,7 +512,7 @@ def test_nothing_that_the_server_shouts_reaches_a_sentence(data: bytes, token_fi
     with Hostile(behave) as server:
         cluster = ServeCluster(server.address, token_file=token_file, limits=QUICK)
         with pytest.raises((Rejected, Unclear)) as raised:
-            cluster.apply(rollout())
+            cluster.apply(rollout(), BODY)
         assert_no_canary(texts_of(raised.value))
         seen = cluster.observe()
         assert isinstance(seen, Unreachable | Unreadable)

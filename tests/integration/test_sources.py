@@ -225,6 +225,11 @@ def test_a_commit_to_another_folder_is_published_and_makes_no_work(site: Site, o
             [file("staging"), file("staging", "environment")],
             id="both",
         ),
+        pytest.param(
+            {file("staging"): config(), file("staging", "environment"): "owns: [math]\n"},
+            [file("staging", "environment")],
+            id="they do not fit",
+        ),
     ],
 )
 def test_files_that_cannot_be_used_are_published_as_invalid(
@@ -238,6 +243,38 @@ def test_files_that_cannot_be_used_are_published_as_invalid(
 
     assert isinstance(wanted, Invalid)
     assert sorted({problem.file for problem in wanted.problems}) == sorted(problems)
+
+
+def test_a_policy_is_judged_beside_the_config_of_its_own_commit(site: Site, origin: BareRepo) -> None:
+    """A check of an application that this very commit took away is an error, with its place; then it fits."""
+    check = "checks:\n- {app: fruit, path: /fruit}\n"
+    renamed = config().replace("name: fruit", "name: market")
+    commit = origin.commit({file("staging"): renamed, file("staging", "environment"): check})
+    sources = site.follow({"configs": origin.url}, [environment("staging")])
+
+    wanted = eventually(at(sources, "staging", commit), within=5.0)
+    fixed = origin.commit({file("staging"): config()})
+    after = eventually(at(sources, "staging", fixed), within=5.0)
+
+    assert isinstance(wanted, Invalid)
+    assert [str(problem) for problem in wanted.problems] == [
+        "environments/staging/environment.yaml:2:9: checks[0].app: serve_config.yaml has no application"
+        " 'fruit'\n    - {app: fruit, path: /fruit}\n"
+        "            ^"
+    ]
+    assert isinstance(after, Desired)
+    assert [check.app for check in after.policy.checks] == ["fruit"]
+
+
+def test_no_applications_at_all_is_wanted(site: Site, origin: BareRepo) -> None:
+    """It can be read; whether it is done is not for the sources to say."""
+    commit = origin.commit({file("staging"): "applications: []\n"})
+    sources = site.follow({"configs": origin.url}, [environment("staging")])
+
+    wanted = eventually(at(sources, "staging", commit), within=5.0)
+
+    assert isinstance(wanted, Desired)
+    assert wanted.release.config.applications() == {}
 
 
 def test_what_is_not_there_is_absent_with_its_name(site: Site, origin: BareRepo) -> None:
@@ -571,6 +608,25 @@ def test_a_listener_that_fails_stops_nothing(site: Site, origin: BareRepo) -> No
 
     assert eventually(at(sources, "staging", commit), within=5.0)
     assert (site.folder / "mirrors" / "a%2Fb.git").is_dir()
+
+
+def test_a_look_that_was_asked_for_is_told_from_those_before(site: Site, origin: BareRepo) -> None:
+    """Once the looks have reached its number, what was pushed before it is published; trouble is told too."""
+    origin.commit({file("staging"): config()})
+    sources = site.follow({"configs": origin.url}, [environment("staging")], watch=False)
+
+    def look() -> str | None:
+        number = sources.look_now("configs")
+        eventually(lambda: sources.looks("configs").ended >= number, within=5.0)
+        return sources.looks("configs").trouble
+
+    for price in range(2, 6):
+        commit = origin.commit({file("staging"): config(price)})
+        assert look() is None
+        assert at(sources, "staging", commit)()
+
+    shutil.rmtree(origin.path)
+    assert look()
 
 
 @pytest.mark.parametrize(

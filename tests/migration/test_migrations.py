@@ -137,7 +137,7 @@ def test_an_old_store_goes_on(path: Path, revision: str) -> None:
         assert store.verify("staging") is None
         assert [entry.id for entry in store.history()] == [f"staging#{number}" for number in (4, 3, 2, 1)]
         assert [entry.followed_by for entry in store.history()] == [None, None, "staging#3", None]
-        assert [row.message for row in store.undelivered(10)] == ["held at 8", "good at 11"]
+        assert [row.message for row in store.undelivered(10)] == ["held at 9", "good at 12"]
         assert store.views()["staging"][0] == at(60)
 
         record = store.commit(record, [Applied(at=at(90), rollout="staging#4")])
@@ -250,7 +250,7 @@ def test_a_step_that_fails_is_undone(
         assert rows(old) == before
         assert found_in(old) == REVISION
     with closing(SqlStore.open(old)) as store:
-        assert store.load("staging").sequence == 15
+        assert store.load("staging").sequence == 17
 
 
 @contextmanager

@@ -7,14 +7,30 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from deployer.core.live import App, Deployment, Live, Replica
-from deployer.core.record import Record, fold
-from deployer.core.types import Desired, Person, Policy, Release, Revision, ServeConfig
+from deployer.core.actions import Action, Note
+from deployer.core.decide import NOBODY, decide
+from deployer.core.events import (
+    Applied,
+    Event,
+    Failed,
+    Failure,
+    FailureClass,
+    Good,
+    Healthy,
+    Held,
+    Kind,
+    LogSource,
+    Observed,
+    Seen,
+    Started,
+    State,
+)
+from deployer.core.live import App, Deployment, Live, Observation, Replica
+from deployer.core.record import Record, evolve, fold
+from deployer.core.types import Desired, Person, Policy, Release, Revision, ServeConfig, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from deployer.core.events import Event
+    from collections.abc import Iterable, Mapping
 
 START = datetime(2026, 11, 22, 10, 42, tzinfo=UTC)
 ADA = Person(name="Ada", email="ada@example.com")
@@ -93,3 +109,86 @@ def record_of(*events: Event) -> Record:
 def folded(events: Iterable[Event]) -> Record:
     """The same, from any iterable."""
     return fold("staging", events)
+
+
+def seen(what: Release, second: float = 0) -> Seen:
+    """Git wants it."""
+    return Seen(at=at(second), release=what)
+
+
+def started(
+    what: Release, number: int = 1, kind: Kind = Kind.DEPLOY, second: float = 0, **more: Any
+) -> Started:
+    """A rollout's intent."""
+    values = {"policy": Policy(), "trigger": "push", "before": {"fruit": 1.0}, **more}
+    return Started(at=at(second), rollout=f"staging#{number}", kind=kind, release=what, **values)
+
+
+def applied(number: int = 1, second: float = 1, session: str | None = "session_1") -> Applied:
+    """Its PUT was taken."""
+    return Applied(at=at(second), rollout=f"staging#{number}", session=session)
+
+
+def observed(
+    number: int = 1,
+    second: float = 2,
+    *,
+    settled: bool = False,
+    sick: bool = False,
+    phase: str = "",
+    states: tuple[State, ...] = (),
+) -> Observed:
+    """Its applications were seen in another state."""
+    return Observed(
+        at=at(second),
+        rollout=f"staging#{number}",
+        states=states,
+        settled=settled,
+        sick=sick,
+        phase=phase or ("" if settled else "start"),
+    )
+
+
+def ended_well(number: int = 1, second: float = 10) -> tuple[Observed, Healthy, Good]:
+    """It was settled, healthy, and good."""
+    rollout = f"staging#{number}"
+    return (
+        observed(number, second, settled=True),
+        Healthy(at=at(second), rollout=rollout),
+        Good(at=at(second), rollout=rollout),
+    )
+
+
+def failed(
+    number: int = 1,
+    second: float = 30,
+    failure_class: FailureClass = FailureClass.CODE,
+    log: LogSource | None = None,
+) -> Failed:
+    """It failed."""
+    failure = Failure(failure_class=failure_class, message="fruit / D: ValueError: bad price", log=log)
+    return Failed(at=at(second), rollout=f"staging#{number}", failure=failure)
+
+
+def held(number: int = 1, second: float = 30) -> Held:
+    """Its digest is held."""
+    return Held(at=at(second), rollout=f"staging#{number}", reason="fruit / D: ValueError: bad price")
+
+
+def decided(
+    wanted: Wanted,
+    observation: Observation,
+    record: Record,
+    second: float,
+    neighbours: Mapping[str, str] = NOBODY,
+) -> tuple[Record, tuple[Event, ...], Action]:
+    """What a pass of these facts notes, and the order at its end, which is not carried out."""
+    events: tuple[Event, ...] = ()
+    action = decide(wanted, observation, record, at(second), neighbours)
+    while isinstance(action, Note):
+        for event in action.events:
+            record = evolve(record, event)
+        events += action.events
+        assert len(events) < 20, f"it does not converge: {[event.type for event in events]}"
+        action = decide(wanted, observation, record, at(second), neighbours)
+    return record, events, action

@@ -1,6 +1,6 @@
 """A Ray cluster in memory, on a clock of its own, for tests that need thousands of rollouts.
 
-It imitates what `tests/contract/test_cluster.py` pins down on a real one, and nothing else. What an
+It imitates what `tests/contract/test_cluster*.py` pin down on a real one, and nothing else. What an
 application does is chosen by its config: see `fake_behaviour.py`. A config without an `import_path` gets
 the 400 that changes nothing, one with a number in `env_vars` the 400 that is half applied.
 """
@@ -8,18 +8,23 @@ the 400 that changes nothing, one with a number in `env_vars` the 400 that is ha
 from __future__ import annotations
 
 import itertools
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from deployer.adapters.serve import Rejected, Unclear
+from deployer.adapters.serve import LogUnavailable, Rejected, Unclear
+from deployer.core.checks import Answer
 from deployer.core.live import Live, Observation, Unreachable
 from deployer.core.scrub import plain, scrub, secrets_of
-from tests.support.fake_app import NODE, FakeApp
+from tests.support.fake_app import FakeApp
 from tests.support.fake_behaviour import SAID
+from tests.support.fake_part import NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from deployer.core.events import LogSource
     from deployer.core.record import Rollout
+    from deployer.core.types import Check
 
 EPOCH = 1_800_000_000.0
 """When the cluster's clock starts: its stamps look like real ones, and none is 0."""
@@ -34,7 +39,8 @@ class FakeCluster:
     Switches: `reachable`; `sick` (nothing can start any more, what runs turns unhealthy);
     `drop_answer_once` (the next PUT is applied, but nobody hears of it); `reject_next` (the text of a 400,
     half applied unless it is about ServeDeploySchema); `ignore_next_put` (a 200 without effect, as while
-    Serve shuts down). `puts` lists every PUT that arrived: rollout and digest.
+    Serve shuts down). `puts` lists every PUT that arrived: rollout and digest; `probes` every probe. `free`
+    are the free resources; `answers` are those to probes, by path; `logs` those of replicas, by their id.
     """
 
     def __init__(self, *, now: Callable[[], float] | None = None) -> None:
@@ -52,9 +58,13 @@ class FakeCluster:
         self.ignore_next_put = False
         self.reject_next: str | None = None
         self.puts: list[tuple[str, str]] = []
+        self.free: dict[str, float] | None = {"CPU": 4.0}
+        self.answers: dict[str, Answer] = {}
+        self.probes: list[str] = []
+        self.logs: dict[str, str] = {}
 
-    def observe(self) -> Observation:
-        """Look once."""
+    def observe(self, *, resources: bool = False) -> Observation:
+        """Look once; `resources` also tells what is in `free`."""
         if not self.reachable:
             return Unreachable(why="The Ray cluster at http://fake cannot be seen: Connection refused.")
         seen = {name: app.seen(self._now()) for name, app in self._apps.items()}
@@ -65,14 +75,16 @@ class FakeCluster:
             apps={name: app for name, app in seen.items() if app is not None},
             proxies={NODE: "HEALTHY"} if self._started else {},
             restores_unset_options=True,
+            options=OPTIONS if self._started else {},
+            free=self.free if resources else None,
         )
 
-    def apply(self, rollout: Rollout) -> None:
-        """PUT the config of a rollout. Raises Rejected and Unclear as the real one does."""
+    def apply(self, rollout: Rollout, body: Mapping[str, Any]) -> None:
+        """PUT `body` for a rollout. Raises Rejected and Unclear as the real one does."""
         if not self.reachable:
             raise Unclear(_NOT_KNOWN)
         self.puts.append((rollout.id, rollout.release.digest))
-        body = rollout.release.config.body()
+        body = deepcopy(dict(body))
         if self.ignore_next_put:
             self.ignore_next_put = False
             return
@@ -86,6 +98,34 @@ class FakeCluster:
         if self.drop_answer_once:
             self.drop_answer_once = False
             raise Unclear(_NOT_KNOWN)
+
+    def probe(self, check: Check, live: Live) -> Answer:
+        """What is set for the path; else what Serve's proxy answers for the application there."""
+        asked = f"{check.method} {check.path}"
+        if not self.reachable:
+            return Answer(seconds=check.timeout, error=f"{asked} got no answer: Connection refused.")
+        self.probes.append(asked)
+        given = self.answers.get(check.path)
+        if given is not None:
+            return given
+        now = self._now()
+        routed = {
+            seen.route_prefix or "": app.answers(now)
+            for app in self._apps.values()
+            if (seen := app.seen(now)) is not None and _is_below(check.path, seen.route_prefix)
+        }
+        status = routed[max(routed, key=len)] if routed else 404
+        return Answer(seconds=0.01, status=status, body=_BODIES[status])
+
+    def log_tail(self, source: LogSource) -> str:
+        """What is set for the replica; else what Serve writes into every log. Raises LogUnavailable."""
+        if not self.reachable:
+            why = f"The log of replica {source.replica} cannot be had: Connection refused."
+            raise LogUnavailable(why)
+        if not source.path.endswith(f"_{source.replica}.log"):
+            why = f"The log of replica {source.replica} cannot be had: A file is not found at: {source.path}."
+            raise LogUnavailable(why)
+        return self.logs.get(source.replica, _LOG.format(replica=source.replica))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -164,6 +204,17 @@ class FakeCluster:
                 app.orphan(now)
 
 
+OPTIONS: dict[str, Any] = {
+    "http_options": {"host": "127.0.0.1", "port": 8000, "root_path": "", "request_timeout_s": None},
+    "grpc_options": {"port": 9000, "grpc_servicer_functions": []},
+    "proxy_location": "EveryNode",
+}
+"""As they are in effect: a PUT does not change them while Serve runs."""
+
+_BODIES = {200: "{}", 404: "Path not found.", 503: "Deployment is unavailable."}
+
+_LOG = "INFO 2026-11-22 10:42:00,000 {replica} -- Started initializing replica.\n"
+
 _NOT_KNOWN = "It is not known whether the Ray cluster at http://fake took the config: it did not answer."
 
 
@@ -176,6 +227,10 @@ def _refusal(body: Mapping[str, Any]) -> str | None:
     if any(_bad_env_vars(config) for config in body["applications"]):
         return plain(SAID["refusals"]["controller"]["text"]).rpartition("\n")[2]
     return None
+
+
+def _is_below(path: str, prefix: str | None) -> bool:
+    return prefix is not None and f"{path}/".startswith(f"{prefix.rstrip('/')}/")
 
 
 def _bad_env_vars(config: Mapping[str, Any]) -> list[object]:

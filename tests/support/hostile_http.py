@@ -123,8 +123,8 @@ class Hostile:
 
 def _read(reader: Any, connection: int) -> Request | None:
     line = reader.readline().decode("latin-1").split()
-    if not line:
-        return None
+    if len(line) < len(["method", "path"]):
+        return None  # it has hung up, or does not speak HTTP
     headers: dict[str, str] = {}
     while (header := reader.readline().decode("latin-1").strip()) != "":
         name, _, value = header.partition(":")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deployer.adapters.store import Conflict
+from deployer.core.commands import GoodRelease
+from deployer.core.events import Good, Started
 from deployer.core.record import Record, evolve
 
 if TYPE_CHECKING:
@@ -43,6 +45,22 @@ class MemoryStore:
         self.records[record.environment] = after
         self.outbox.extend(messages)
         return after
+
+    def good_releases(self, environment: str) -> list[GoodRelease]:
+        """What became good, newest first."""
+        events = self.events.get(environment, [])
+        started = {event.rollout: event for event in events if isinstance(event, Started)}
+        return [
+            GoodRelease(
+                rollout=event.rollout,
+                release=started[event.rollout].release,
+                at=event.at,
+                policy=started[event.rollout].policy,
+                nonce=started[event.rollout].nonce,
+            )
+            for event in reversed(events)
+            if isinstance(event, Good)
+        ]
 
     def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
         """Keep the newest."""

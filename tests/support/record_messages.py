@@ -45,6 +45,9 @@ FAILURES: dict[str, dict[str, Any]] = {
         "deployments": [{"name": "Nobody", "num_replicas": 1}],
     },
 }
+LATER: dict[str, dict[str, Any]] = {
+    "exits_later": {"import_path": "frail:app", "args": {"fault": "crash_later"}},
+}
 WARNINGS: dict[str, dict[str, Any]] = {
     "retrying": {"import_path": "constructor_raises:app"},
     "slow_start": {"import_path": "good:app", "args": {"start_seconds": "600"}},
@@ -80,12 +83,13 @@ def main() -> None:
             assert app is not None
             return app
 
-        def start_well() -> None:
+        def start_well() -> dict[str, Any]:
             put(GOOD).raise_for_status()
-            until(lambda app: app["status"] == "RUNNING" and app["deployments"])
+            return until(lambda app: app["status"] == "RUNNING" and app["deployments"])
 
         found: dict[str, Any] = {
             "ray_version": version("ray"),
+            "effective": start_well()["deployments"]["D"]["deployment_config"],
             "failures": {},
             "warnings": {},
             "refusals": {},
@@ -94,6 +98,10 @@ def main() -> None:
             start_well()
             put(app).raise_for_status()
             found["failures"][name] = _outline(until(lambda app: app["status"] == "DEPLOY_FAILED"))
+        for name, app in LATER.items():
+            start_well()
+            put(app).raise_for_status()
+            found["failures"][name] = _outline(until(lambda app: app["status"] == "UNHEALTHY"))
         for name, app in WARNINGS.items():
             start_well()
             put(app).raise_for_status()

@@ -24,7 +24,13 @@ CORE = ROOT / "deployer" / "core"
 LOCKS = ("run", "local", "dev")
 
 # Distributions by the module they give, where the names differ, or where one gives what another is made of.
-DISTRIBUTIONS = {"git": "gitpython", "yaml": "pyyaml", "urllib3": "requests", "pydantic_core": "pydantic"}
+DISTRIBUTIONS = {
+    "git": "gitpython",
+    "yaml": "pyyaml",
+    "urllib3": "requests",
+    "pydantic_core": "pydantic",
+    "starlette": "fastapi",
+}
 
 # Third parties that the core may import, and where. It is given values and gives values: no I/O, so none of
 # the libraries that do any.

@@ -54,8 +54,10 @@ environments:
     repository: serve-configs
     branch: refs/heads/env/production
     path: ./environments/production/
-    cluster: {address: "HTTPS://Ray-Prod:443/ray/", token_file: secret/token, ca_file: ca.pem}
+    cluster: {address: "HTTPS://Ray-Prod:443/ray/", token_file: secret/token, ca_file: ca.pem,
+              serve_address: "HTTP://Ray-Prod:80/serve/"}
     sync: auto
+server: {listen: "LocalHost:0"}
 log: {format: json, level: debug}
 workers: 8
 """
@@ -80,10 +82,12 @@ workers: 8
                     "address": "https://ray-prod/ray",
                     "token_file": token,
                     "ca_file": tmp_path / "ca.pem",
+                    "serve_address": "http://ray-prod/serve",
                 },
                 "sync": "auto",
             }
         },
+        "server": {"listen": "127.0.0.1:0"},
         "log": {"format": "json", "level": "debug"},
         "workers": 8,
     }
@@ -97,6 +101,8 @@ def test_the_least_that_is_needed(file: Path) -> None:
     assert (repository.poll_interval, repository.username) == (15.0, "git")
     assert (repository.token_file, repository.ca_file) == (None, None)
     assert found.environments["staging"].sync == "auto"
+    assert found.environments["staging"].cluster.serve_address is None
+    assert (found.server.host, found.server.port) == ("127.0.0.1", 8700)
     assert found.log == Log(format="auto", level="info")
     assert found.workers == 32
     assert found.state_dir == Path("/home/ada/.local/state/deployer")
@@ -263,13 +269,16 @@ REFUSED = [
     ),
     pytest.param(
         f"{SMALL}metrics: 3\n",
-        ["11:1: unknown key 'metrics' (known: state_dir, repositories, environments, log, workers)"],
+        ["11:1: unknown key 'metrics' (known: state_dir, repositories, environments, server, log, workers)"],
         id="unknown key",
     ),
     pytest.param(
-        f"{SMALL}server: {{listen: 127.0.0.1:8700}}\n",
-        ["11:1: server is not supported by this version yet: remove it"],
-        id="server",
+        f"{SMALL}server: {{listn: 127.0.0.1:8700}}\n",
+        ["11:10: unknown key 'listn' in server (did you mean 'listen'?)"],
+        id="typing error in server",
+    ),
+    pytest.param(
+        f"{SMALL}server: 8700\n", ["11:9: server must be a mapping, not a number"], id="a port alone"
     ),
     pytest.param(
         f"{SMALL}    sync: manual\n    promote_from: dev\n    gates: {{approvals: {{required: 1}}}}\n",
@@ -390,44 +399,59 @@ workers: many
         "4:47",  # path
         "4:89",  # tokenfile
         "5:36",  # branch
-        "5:70",  # a's cluster
         "5:97",  # sync
         *["6:6"] * 4,  # everything is missing
         "7:10",  # workers
     ]
 
 
-def test_two_environments_cannot_share_a_cluster(file: Path) -> None:
-    """A PUT replaces the whole set. Another spelling of the address is the same cluster."""
-    second = """\
+SECOND = """\
   production:
-    repository: serve-configs
-    branch: env/production
-    path: environments/production
-    cluster: {address: "HTTP://Ray-Staging:8265/"}
-"""
-    assert errors(file, SMALL + second) == [
-        "15:24: environments.production has the same cluster as staging: a PUT replaces the whole set of"
-        " applications, so each would delete the other's. Sharing comes with a later version"
-    ]
-
-
-def test_two_environments_cannot_read_the_same_folder(file: Path) -> None:
-    """Same repository, branch and folder, however they are spelled; any of them different is fine."""
-    second = """\
-  production:
-    repository: serve-configs
+    repository: {repository}
     branch: {branch}
     path: {path}
-    cluster: {{address: "http://ray-prod:8265"}}
+    cluster: {{address: "{address}"}}
 """
-    same = second.format(branch="refs/heads/env/staging", path="./environments/staging/")
-    assert errors(file, SMALL + same) == [
-        "14:11: environments.production reads the same folder of the same branch as staging:"
-        " give each a folder or a branch of its own"
+
+
+def test_environments_can_share_a_cluster(file: Path) -> None:
+    """Another spelling of the address is the same cluster, which is what they are grouped by."""
+    second = SECOND.format(
+        repository="serve-configs",
+        branch="env/production",
+        path="environments/production",
+        address="HTTP://Ray-Staging:8265/",
+    )
+    keys = {environment.cluster.key for environment in read(file, SMALL + second).environments.values()}
+    assert keys == {"http://ray-staging:8265"}
+
+
+def test_two_environments_cannot_own_the_same_applications(file: Path) -> None:
+    """Same repository, branch and folder for the same cluster, however each is spelled."""
+    same = {
+        "repository": "again",
+        "branch": "refs/heads/env/staging",
+        "path": "./environments/staging/",
+        "address": "HTTP://Ray-Staging:8265/",
+    }
+    small = changed(
+        "environments:\n", "  again: {url: https://git.example.com/ml/serve-configs.git}\nenvironments:\n"
+    )
+    assert errors(file, small + SECOND.format(**same)) == [
+        "15:11: environments.production reads the same folder of the same branch as staging, for the same"
+        " cluster, so both would own the same applications: give each a folder, a branch or a cluster of its"
+        " own"
     ]
-    read(file, SMALL + second.format(branch="env/production", path="environments/staging"))
-    read(file, SMALL + second.format(branch="env/staging", path="environments/production"))
+    for key, other in {
+        "branch": "env/production",
+        "path": "environments/production",
+        "address": "http://ray-prod:8265",
+    }.items():
+        read(file, small + SECOND.format(**same | {key: other}))
+    elsewhere = small.replace(
+        "again: {url: https://git.example.com/ml", "again: {url: https://git.example.com/x"
+    )
+    read(file, elsewhere + SECOND.format(**same))
 
 
 # --- whatever is in the file ----------------------------------------------------------------------------
@@ -440,7 +464,7 @@ junk = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
     max_leaves=4,
 )
-good = yaml.safe_load(SMALL) | {"log": {"level": "info"}, "workers": 2}
+good = yaml.safe_load(SMALL) | {"log": {"level": "info"}, "server": {"listen": "[::1]:1"}, "workers": 2}
 
 
 def places(tree: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -517,7 +541,7 @@ def test_every_setting_is_in_the_docs_with_its_default() -> None:
             assert page[name] in {"none", "the system's"}, name
         elif name == "state_dir":
             assert page[name] == "see below"
-        elif name != "log":
+        elif name not in {"log", "server"}:
             assert page[name].startswith(default), name
 
 

@@ -144,6 +144,60 @@ def test_cluster_addresses_that_are_refused(file: Path, address: str, why: str) 
 
 
 @pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("ray-head:8000", "must be a URL: write http://ray-head:8000"),
+        ("grpc://ray-head:9000", "must be the http:// or https:// address of Serve's proxy"),
+        ("http://ada:hunter2@ray-head:8000", "holds a user name or a password: checks are sent without"),
+        ("http://ray-head:8000/?token=hunter2", "must end with its path"),
+    ],
+)
+def test_serve_addresses_that_are_refused(file: Path, address: str, why: str) -> None:
+    """By the same rules as those of clusters."""
+    with pytest.raises(InvalidConfig) as caught:
+        read(file, f'{SMALL}      serve_address: "{address}"\n')
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(f"environments.staging.cluster.serve_address {why}")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"),
+    [
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("127.0.0.2:65535", "127.0.0.2", 65535),
+        ("localhost:8700", "127.0.0.1", 8700),
+        ("[::1]:8700", "::1", 8700),
+        ("[0:0::0:1]:8700", "::1", 8700),
+    ],
+)
+def test_where_the_daemon_listens(file: Path, listen: str, host: str, port: int) -> None:
+    """Any address of loopback, and any port; 0 is a free one."""
+    server = read(file, f'{SMALL}server: {{listen: "{listen}"}}\n').server
+    assert (server.host, server.port) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("listen", "why"),
+    [
+        ("'8700'", "must be a host and a port, such as 127.0.0.1:8700"),
+        ("8700", "must be an address such as 127.0.0.1:8700, not a number"),
+        ("127.0.0.1", "must be a host and a port, such as 127.0.0.1:8700"),
+        ("127.0.0.1:65536", "must be a host and a port, such as 127.0.0.1:8700"),
+        ("http://127.0.0.1:8700", "must be a host and a port, such as 127.0.0.1:8700"),
+        ("'::1:8700'", "must be a host and a port, such as 127.0.0.1:8700"),
+        ("0.0.0.0:8700", "must be on loopback in this version, such as 127.0.0.1:8700: to reach it"),
+        ("'[::]:8700'", "must be on loopback in this version"),
+        ("ray-head:8700", "must be on loopback in this version"),
+    ],
+)
+def test_where_the_daemon_cannot_listen(file: Path, listen: str, why: str) -> None:
+    """Whoever reaches its API can deploy."""
+    (error,) = errors(file, f"{SMALL}server:\n  listen: {listen}\n")
+    assert error.startswith(f"12:11: server.listen {why}")
+
+
+@pytest.mark.parametrize(
     ("interval", "why"),
     [
         ("30", "must be a duration such as 30s or 10m, not a number"),
@@ -364,8 +418,12 @@ def test_one_mistake_is_one_error(file: Path) -> None:
 
 def test_a_certificate_for_a_cluster_without_tls(file: Path) -> None:
     """The same for clusters."""
-    (error,) = errors(file, SMALL + "      ca_file: t\n")
-    assert "cluster.ca_file is only used with https://, and address is not" in error
+    for proxy in "", "      serve_address: http://ray-head:8000\n":
+        (error,) = errors(file, f"{SMALL}{proxy}      ca_file: t\n")
+        assert "cluster.ca_file is only used with https://, and address is not" in error
+    proxy = "      serve_address: https://ray-head:8000\n"
+    found = read(file, f"{SMALL}{proxy}      ca_file: t\n", check_files=False)
+    assert found.environments["staging"].cluster.ca_file == file.parent / "t"
 
 
 # --- what no error shows --------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Adapter for Ray Serve's REST API: look at a cluster, and send it a config."""
+"""Adapter for Ray Serve's REST API: look at a cluster, send it a config, ask its applications."""
 
 from deployer.adapters.serve.client import Limits, ServeCluster
-from deployer.adapters.serve.errors import Rejected, Unclear
+from deployer.adapters.serve.errors import LogUnavailable, Rejected, Unclear
 
-__all__ = ["Limits", "Rejected", "ServeCluster", "Unclear"]
+__all__ = ["Limits", "LogUnavailable", "Rejected", "ServeCluster", "Unclear"]

@@ -1,7 +1,7 @@
 """How talking to a cluster can go wrong, named by what the caller does next.
 
 Owns the errors of this package. Must not know HTTP. Invariant: what leaves the package (`Rejected`,
-`Unclear`) is one line for people, without secret values; the other two never leave it.
+`Unclear`, `LogUnavailable`) is one line for people, without secret values; the others never leave it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,15 @@ class Unclear(Exception):  # noqa: N818 - as above
         self.why = why
 
 
+class LogUnavailable(Exception):  # noqa: N818 - as above
+    """A replica's log cannot be had. `why` is a sentence. Nothing follows from it: a log is evidence only."""
+
+    def __init__(self, why: str) -> None:
+        """Take the sentence for people."""
+        super().__init__(why)
+        self.why = why
+
+
 class NoAnswer(Exception):  # noqa: N818 - a fact about the network or the server
     """Nothing usable came. `cause` is half a sentence, `step` what a person can do, as a sentence."""
 
@@ -39,6 +48,10 @@ class NoAnswer(Exception):  # noqa: N818 - a fact about the network or the serve
         super().__init__(cause)
         self.cause = cause
         self.step = step
+
+
+class NotConnected(NoAnswer):
+    """There was nobody to ask."""
 
 
 class BadAnswer(Exception):  # noqa: N818 - a fact about the server

@@ -2,7 +2,7 @@
 
 Owns what a request may take (time, size) and what counts as an answer. Must not know Serve. Invariant:
 every turn ends within its time whatever the server does (a name look-up and an attempt to connect, which
-nobody can cut short, have limits of their own), and holds at most 16 MiB of each answer.
+nobody can cut short, have limits of their own), and holds no more of an answer than its limit.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
-from deployer.adapters.serve.errors import BadAnswer, NoAnswer
+from deployer.adapters.serve.errors import BadAnswer, NoAnswer, NotConnected
 from deployer.adapters.serve.wire import Wire, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-BODY_LIMIT_BYTES = 16 * 1024 * 1024
+_MIB = 1024 * 1024
+
+BODY_LIMIT_BYTES = 16 * _MIB
 """After decompression. 50 applications answer with 101 kB (measured, 2.60); 306 kB of gzip can be 315 MB."""
 
 _CHUNK_BYTES = 64 * 1024
@@ -64,9 +66,10 @@ class _Closed(NoAnswer):
 class Transport:
     """A session with one server. One request at a time; `close` may come from another thread."""
 
-    def __init__(self, base: str, *, ca_file: Path | None) -> None:
+    def __init__(self, base: str, *, ca_file: Path | None, limit_bytes: int = BODY_LIMIT_BYTES) -> None:
         """Connect to nothing yet. `base` is an http(s) URL without a trailing slash."""
         self._base = base
+        self._limit_bytes = limit_bytes
         self._wire = Wire()
         self._session = session(self._wire, ca_file)
         self._turn_seconds = 0.0
@@ -95,14 +98,16 @@ class Transport:
                 raise
         return self._request("GET", path, headers, None, waits)
 
-    def put(self, path: str, headers: Mapping[str, str], body: bytes, waits: Waits) -> Answer:
-        """PUT, once, over a connection opened for it: a stale one would leave open what became of it.
+    def once(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, waits: Waits
+    ) -> Answer:
+        """One request over a connection opened for it: a stale one would leave open what became of it.
 
         Raises NoAnswer and BadAnswer.
         """
         for adapter in self._session.adapters.values():
             adapter.close()
-        return self._request("PUT", path, headers, body, waits)
+        return self._request(method, path, headers, body, waits)
 
     def close(self) -> None:
         """Cut off what is in flight, and refuse whatever comes later."""
@@ -143,7 +148,7 @@ class Transport:
             return Answer(
                 status=response.status_code,
                 location=response.headers.get("Location", ""),
-                body=b"".join(_limited(response)),
+                body=b"".join(_limited(response, self._limit_bytes)),
             )
 
     def _cut_off(self) -> NoAnswer:
@@ -152,12 +157,12 @@ class Transport:
         return NoAnswer(cause=f"no complete answer within {self._turn_seconds:g} s", step=_CHECK_LOAD)
 
 
-def _limited(response: requests.Response) -> Iterator[bytes]:
+def _limited(response: requests.Response, limit_bytes: int) -> Iterator[bytes]:
     size = 0
     for chunk in response.iter_content(_CHUNK_BYTES):
         size += len(chunk)
-        if size > BODY_LIMIT_BYTES:
-            raise BadAnswer(cause=f"its answer is longer than {BODY_LIMIT_BYTES // 1024 // 1024} MiB")
+        if size > limit_bytes:
+            raise BadAnswer(cause=f"its answer is longer than {limit_bytes // _MIB} MiB")
         yield chunk
 
 
@@ -167,7 +172,7 @@ def _translated(error: OSError, waits: Waits) -> NoAnswer | BadAnswer:
         case requests.exceptions.SSLError():
             return NoAnswer(cause=f"TLS failed ({_innermost(error)})", step=_CHECK_TLS)
         case requests.exceptions.ConnectTimeout():
-            return NoAnswer(cause=f"no connection within {waits.connect:g} s", step=_CHECK_ADDRESS)
+            return NotConnected(cause=f"no connection within {waits.connect:g} s", step=_CHECK_ADDRESS)
         case requests.exceptions.ReadTimeout() if "handshake" in _innermost(error):
             return NoAnswer(cause=f"no TLS handshake within {waits.connect:g} s", step=_CHECK_TLS)
         case requests.exceptions.ReadTimeout():
@@ -184,11 +189,11 @@ def _broken(error: OSError, waits: Waits) -> NoAnswer | BadAnswer:
     for cause in _causes(error):
         match cause:
             case NameResolutionError():
-                return NoAnswer(
+                return NotConnected(
                     cause="its name does not resolve", step="Check `cluster.address` and the DNS."
                 )
             case NewConnectionError():
-                break
+                return NotConnected(cause=_innermost(error), step=_CHECK_ADDRESS)
             case TimeoutError():
                 return _silent(waits)
             case ConnectionError():  # http.client.RemoteDisconnected is one too

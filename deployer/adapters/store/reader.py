@@ -21,8 +21,9 @@ from deployer.adapters.store.errors import StoreCorrupt
 from deployer.adapters.store.sqlite import Database
 from deployer.adapters.store.tables import CHAINED, EVENTS, OUTBOX, RECORDS, RELEASES, ROLLOUTS, VIEWS
 from deployer.core import chain
-from deployer.core.events import Event
-from deployer.core.record import Record
+from deployer.core.commands import GoodRelease
+from deployer.core.events import Event, Started
+from deployer.core.record import Record, Result
 from deployer.core.types import ServeConfig
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ T = TypeVar("T")
 _CONFIGS = 1024
 """Contents of configs kept in memory. They never change under their digest; 500 environments need the good
 and the wanted one each, some 10 KB apiece."""
+
+_GOOD_RELEASES = 1000
+"""Good rollouts that are read for a way back: more than a year of them where three a day end well."""
 
 _VERIFY_ROWS = 1000
 """Rows fetched at a time while a whole log is verified, so that memory does not grow with the log."""
@@ -132,6 +136,22 @@ class SqlReader:
             rows = connection.execute(query).all()
         return [self._decode(codec.ENTRY, row.data, f"rollout {row.id}") for row in rows]
 
+    def good_releases(self, environment: str) -> list[GoodRelease]:
+        """What became good here, newest first: one entry for each of the newest 1,000 rollouts that ended so.
+
+        Raises StoreCorrupt if one of their events is not as it was written: it could be the way back.
+        """
+        query = (
+            select(*CHAIN, ROLLOUTS.c.finished_at)
+            .join(ROLLOUTS, ROLLOUTS.c.started_event == EVENTS.c.id)
+            .where(ROLLOUTS.c.environment == environment, ROLLOUTS.c.result == Result.GOOD.value)
+            .order_by(ROLLOUTS.c.started_event.desc())
+            .limit(_GOOD_RELEASES)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [self._good_release(row) for row in rows]
+
     def events(
         self, environment: str | None = None, *, after_id: int = 0, limit: int = 1000
     ) -> list[StoredEvent]:
@@ -195,10 +215,16 @@ class SqlReader:
         """The config with this digest. Raises StoreCorrupt if its content is not there or was changed."""
         return self._config(digest)
 
-    def views(self) -> dict[str, tuple[datetime, dict[str, Any]]]:
-        """By environment: when it was last looked at (up to 10 s late), and the status published then."""
+    def views(self, environment: str | None = None) -> dict[str, tuple[datetime, dict[str, Any]]]:
+        """By environment: when it was last looked at (up to 10 s late), and the status published then.
+
+        With a name only that one, if there is one.
+        """
+        query = select(VIEWS)
+        if environment is not None:
+            query = query.where(VIEWS.c.environment == environment)
         with self._database.reading() as connection:
-            rows = connection.execute(select(VIEWS)).all()
+            rows = connection.execute(query).all()
         try:
             return {row.environment: (codec.unstamp(row.at), json.loads(row.data)) for row in rows}
         except ValueError as error:
@@ -232,6 +258,21 @@ class SqlReader:
             )
             raise StoreCorrupt(message)
         return ServeConfig(text=text, digest=digest)
+
+    def _good_release(self, row: AnyRow) -> GoodRelease:
+        self._require_intact(row)
+        what = f"event {row.sequence} of {row.environment}"
+        event = self._decode(codec.EVENT, row.data, what)
+        if not isinstance(event, Started):
+            message = f"{self._database.path}: {what} starts no rollout, as its row says. Restore a backup."
+            raise StoreCorrupt(message)
+        return GoodRelease(
+            rollout=event.rollout,
+            release=event.release,
+            at=codec.unstamp(row.finished_at),
+            policy=event.policy,
+            nonce=event.nonce,
+        )
 
     def _decode(self, form: codec.Codec[T], data: str, what: str) -> T:
         try:

@@ -24,7 +24,7 @@ from deployer.adapters.store.sqlite import Database
 from deployer.adapters.store.tables import CHAINED, EVENTS, OUTBOX, RECORDS, RELEASES, ROLLOUTS, VIEWS
 from deployer.core import chain, history
 from deployer.core.errors import IllegalEvent
-from deployer.core.events import Seen, Started
+from deployer.core.events import RollbackAsked, Seen, Started
 from deployer.core.record import evolve
 
 if TYPE_CHECKING:
@@ -221,7 +221,9 @@ def _path(location: str | Path) -> Path:
 
 def _keep_configs(connection: Connection, events: Sequence[Event]) -> None:
     configs = {
-        event.release.digest: event.release.config for event in events if isinstance(event, Seen | Started)
+        event.release.digest: event.release.config
+        for event in events
+        if isinstance(event, Seen | Started | RollbackAsked)
     }
     if not configs:
         return

@@ -17,7 +17,13 @@ import structlog
 from deployer.adapters.git import local_git_dir
 from deployer.core.types import Absent, Desired, Invalid, NotRead
 from deployer.engine.sources._owner import Owner
-from deployer.engine.sources._values import EnvironmentSource, RefMoved, RepositoryLook, RepositorySpec
+from deployer.engine.sources._values import (
+    EnvironmentSource,
+    Looks,
+    RefMoved,
+    RepositoryLook,
+    RepositorySpec,
+)
 from deployer.engine.sources._watch import Watcher
 
 if TYPE_CHECKING:
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 
     from deployer.core.types import Wanted
 
-__all__ = ["EnvironmentSource", "RefMoved", "RepositoryLook", "RepositorySpec", "Sources"]
+__all__ = ["EnvironmentSource", "Looks", "RefMoved", "RepositoryLook", "RepositorySpec", "Sources"]
 
 _SPREAD_SECONDS = 0.01
 """Between the first looks at two repositories: 500 git processes at once would be late all together."""
@@ -84,9 +90,16 @@ class Sources:
         for position, owner in enumerate(self._owners.values()):
             owner.start(self._watcher, position * _SPREAD_SECONDS)
 
-    def look_now(self, repository: str) -> None:
-        """Look at a repository at once, whatever its pause. Does not wait. KeyError if it is not followed."""
-        self._owners[repository].wake()
+    def look_now(self, repository: str) -> int:
+        """Look at a repository at once, whatever its pause. Does not wait. KeyError if it is not followed.
+
+        Returns the number of that look: once `looks` has reached it, what was pushed before is published.
+        """
+        return self._owners[repository].look_now()
+
+    def looks(self, repository: str) -> Looks:
+        """How far the looks at a repository are. KeyError if it is not followed."""
+        return self._owners[repository].looks
 
     def stop(self, timeout_seconds: float) -> None:
         """End all looks and threads; return after the time-out at the latest. Mirrors need no clean end."""

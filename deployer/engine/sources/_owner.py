@@ -19,7 +19,7 @@ import structlog
 from deployer.adapters.git import GitUnavailable, Mirror
 from deployer.core.types import NotRead
 from deployer.engine.sources._reading import EnvironmentReader
-from deployer.engine.sources._values import RefMoved, RepositoryLook
+from deployer.engine.sources._values import Looks, RefMoved, RepositoryLook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,6 +80,9 @@ class Owner:
         self._failures = 0
         self._trouble: str | None = None
         self._since: datetime | None = None
+        # Published as one value, for who waits for a look in another thread.
+        self.looks = Looks()
+        self._begun = 0
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -95,6 +98,12 @@ class Owner:
     def wake(self) -> None:
         """Look at once, or once more if a look is under way. Safe in any thread."""
         self._wake.set()
+
+    def look_now(self) -> int:
+        """Wake it, and return the number of the first look that begins after this."""
+        number = self._begun + 1
+        self.wake()
+        return number
 
     def request_stop(self) -> None:
         """End the look that is under way, and the thread. Does not wait."""
@@ -117,6 +126,7 @@ class Owner:
                 if self._stopping.is_set():
                     return
                 self._wake.clear()
+                self._begun += 1
                 try:
                     self._attempt(watch)
                 except Exception as error:
@@ -124,6 +134,7 @@ class Owner:
                     log.exception("git_look_failed", repository=self._spec.name)
                     what = f"deployer itself failed on repository {self._spec.name} ({type(error).__name__})"
                     self._failed(f"{what}: that is a bug in deployer; see its log")
+                self.looks = Looks(ended=self._begun, trouble=self._trouble)
                 self._stopping.wait(_SETTLE_SECONDS)
                 delay_seconds = self._pause_seconds()
         finally:

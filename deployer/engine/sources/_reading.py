@@ -57,8 +57,15 @@ class EnvironmentReader:
         ]
         if isinstance(config, InvalidConfig) or isinstance(judged, InvalidConfig):
             return Invalid(revision=revision, problems=tuple(problems))
-        release, notes = Release(revision=revision, config=config[0]), config[1]
-        return Desired(release=release, policy=judged or Policy(), notes=notes)
+        resolved, notes = config
+        rules = Policy()
+        if judged is not None:
+            rules, document = judged
+            try:
+                policy.agree(resolved, rules, document)
+            except InvalidConfig as error:
+                return Invalid(revision=revision, problems=error.problems)
+        return Desired(release=Release(revision=revision, config=resolved), policy=rules, notes=notes)
 
 
 class ParsedFile(Generic[T]):

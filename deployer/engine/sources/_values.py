@@ -79,3 +79,11 @@ class RepositoryLook:
     def recovered(self) -> bool:
         """Whether the repository answered again after trouble."""
         return self.unavailable is None and self.since is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How many looks at a repository have ended, and why the last one brought nothing, as a sentence."""
+
+    ended: int = 0
+    trouble: str | None = None

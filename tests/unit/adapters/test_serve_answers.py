@@ -16,10 +16,11 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError
 
-from deployer.adapters.serve import Rejected, ServeCluster, transport
+from deployer.adapters.serve import transport
 from deployer.adapters.serve.answers import gist, is_refused_whole
-from deployer.adapters.serve.errors import BadAnswer, NoAnswer
-from deployer.adapters.serve.parse import UNKNOWN, document, live
+from deployer.adapters.serve.errors import BadAnswer, NoAnswer, NotConnected
+from deployer.adapters.serve.parse import UNKNOWN, document, free, live
+from deployer.adapters.serve.secrecy import Secrecy
 from deployer.core.live import App, Deployment, Live, Replica
 from deployer.core.scrub import plain
 
@@ -37,6 +38,9 @@ def test_everything_that_serve_status_shows_is_read() -> None:
     config = {"name": "fruit", "import_path": "fruit:app", "route_prefix": "/fruit"}
     details = {
         "controller_info": {"actor_id": "a1"},
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": "127.0.0.1", "port": 8000, "ssl_keyfile_password": "hunter2"},
+        "grpc_options": {"port": 9000},
         "proxies": {"node-1": {"node_id": "node-1", "status": "HEALTHY", "log_file_path": "/x"}},
         "target_capacity": 50,
         "restores_unset_config_options": True,
@@ -58,10 +62,19 @@ def test_everything_that_serve_status_shows_is_read() -> None:
                         "message": "",
                         "target_num_replicas": 2,
                         "replicas": [
-                            {"replica_id": "r1", "state": "RUNNING", "node_id": "node-1", "pid": 7},
+                            {
+                                "replica_id": "r1",
+                                "state": "RUNNING",
+                                "node_id": "node-1",
+                                "pid": 7,
+                                "log_file_path": "/serve/replica_fruit_Mango_r1.log",
+                            },
                             {"replica_id": "r2", "state": "STARTING"},
                         ],
-                        "recent_dead_replicas": [],
+                        "deployment_config": {"name": "Mango", "max_ongoing_requests": 5},
+                        "recent_dead_replicas": [
+                            {"replica_id": "r0", "state": "STOPPED", "log_file_path": None}
+                        ],
                     }
                 },
             }
@@ -74,6 +87,11 @@ def test_everything_that_serve_status_shows_is_read() -> None:
         proxies={"node-1": "HEALTHY"},
         target_capacity=50.0,
         restores_unset_options=True,
+        options={
+            "http_options": {"host": "127.0.0.1", "port": 8000},
+            "grpc_options": {"port": 9000},
+            "proxy_location": "HeadOnly",
+        },
         apps={
             "fruit": App(
                 name="fruit",
@@ -90,9 +108,16 @@ def test_everything_that_serve_status_shows_is_read() -> None:
                         status_trigger="CONFIG_UPDATE_STARTED",
                         target_replicas=2,
                         replicas=(
-                            Replica(replica_id="r1", state="RUNNING", node_id="node-1"),
+                            Replica(
+                                replica_id="r1",
+                                state="RUNNING",
+                                node_id="node-1",
+                                log_path="serve/replica_fruit_Mango_r1.log",
+                            ),
                             Replica(replica_id="r2", state="STARTING", node_id=None),
                         ),
+                        dead=(Replica(replica_id="r0", state="STOPPED"),),
+                        effective={"name": "Mango", "max_ongoing_requests": 5},
                     ),
                 ),
             )
@@ -154,6 +179,61 @@ def test_a_document_that_is_not_serves_is_refused(details: dict[str, Any]) -> No
     """Half of it would be worse than none: a missing application reads as a deleted one."""
     with pytest.raises(BadAnswer):
         read(details)
+
+
+def test_odd_options_and_dead_replicas_are_left_out() -> None:
+    """They are of use, but nothing stands on them: no reason to call the cluster unreadable."""
+    deployment = {"deployment_config": [], "recent_dead_replicas": [None, {"replica_id": "r1"}, 3]}
+    details: dict[str, Any] = {
+        "http_options": None,
+        "grpc_options": [],
+        "proxy_location": 3,
+        "applications": {"fruit": {"deployments": {"D": deployment}}},
+    }
+    seen = read(details)
+    assert seen.options == {}
+    (found,) = seen.apps["fruit"].deployments
+    assert (found.effective, found.dead) == (None, (Replica(replica_id="r1", state=UNKNOWN),))
+
+
+def status_of(usage: object, kinds: object = None) -> dict[str, Any]:
+    """What `/api/cluster_status` answers, with this usage."""
+    return {"data": {"clusterStatus": {"loadMetricsReport": {"usage": usage, "nodeTypes": kinds}}}}
+
+
+def test_free_resources_have_the_names_that_a_config_uses() -> None:
+    """Ray's dashboard writes them in camel case, but for those of each kind of node."""
+    usage = {
+        "CPU": [1.5, 4.0],
+        "t4Gpu": [0.0, 2],
+        "acceleratorType:A100": [0.0, 1.0],
+        "objectStoreMemory": [220591.0, 100000000.0],
+        "node:InternalHead": [0.001, 1.0],
+        "node:127.0.0.1": [0.0, 1.0],
+        "CPUGroup4Bd59Fd4E9A5B4Cff8Ca5B5D4Bfe01000000": [0.0, 1.0],
+        "memory": [3.0, 1.0],
+    }
+    group = "CPU_group_4bd59fd4e9a5b4cff8ca5b5d4bfe01000000"
+    raw = ["CPU", "t4_gpu", "accelerator_type:A100", "object_store_memory", "node:__internal_head__", group]
+    found = free(status_of(usage, [[dict.fromkeys(raw, 1.0), 1]]))
+    assert found == {"CPU": 2.5, "t4_gpu": 2.0, "accelerator_type:A100": 1.0, "memory": 0.0}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"data": None},
+        {"data": {"clusterStatus": None}},
+        status_of(None),
+        status_of([]),
+        status_of({}),
+        status_of({"CPU": 4.0, "GPU": [1.0], "TPU": [None, 1.0]}, [None, [], [3], 4]),
+    ],
+)
+def test_free_resources_that_are_not_told_are_none(status: dict[str, Any]) -> None:
+    """As under the second autoscaler, which keeps them elsewhere."""
+    assert free(status) is None
 
 
 JSON = st.recursive(
@@ -240,7 +320,7 @@ def test_a_name_that_does_not_resolve() -> None:
     cause = NameResolutionError("ray-prod", HTTPConnection("ray-prod"), unknown)
     error = requests.exceptions.ConnectionError(MaxRetryError(HTTPConnectionPool("ray-prod"), "/", cause))
     told = transport._translated(error, transport.Waits(connect=1, read=1))
-    assert isinstance(told, NoAnswer)
+    assert isinstance(told, NotConnected)
     assert (told.cause, told.step) == ("its name does not resolve", "Check `cluster.address` and the DNS.")
 
 
@@ -253,11 +333,12 @@ def test_an_error_that_nobody_foresaw_is_told_in_its_own_words() -> None:
 
 def test_the_memory_of_secrets_is_bounded_and_keeps_the_newest() -> None:
     """Rotated secrets must not pile up for years."""
-    cluster = ServeCluster("http://127.0.0.1:1")
-    cluster._remember(f"secret-{n}" for n in range(5_000))
-    cluster._remember(["secret-4000"])
-    assert len(cluster._secrets) == 2_000
-    assert list(cluster._secrets)[-2:] == ["secret-4999", "secret-4000"]
-    assert isinstance(cluster._rejected("secret-4999"), Rejected)
-    assert "secret-4999" not in cluster._rejected("secret-4999").message
-    cluster.close()
+    secrecy = Secrecy()
+    secrecy.remember(f"secret-{n}" for n in range(5_000))
+    secrecy.remember(["secret-0", "secret-3000"])
+    secrecy.remember(["secret-new"])
+    known = secrecy.known
+    assert len(known) == 2_000
+    assert {"secret-0", "secret-3000", "secret-new", "secret-4999"} <= known
+    assert "secret-3002" not in known
+    assert secrecy.quoted("secret-new\nand secret-4999") == "<redacted> and <redacted>"

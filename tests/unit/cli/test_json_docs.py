@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.cli.status import _never_seen
 from deployer.core.events import Applied, Failed, Failure, FailureClass, Held, Kind, Seen, Started
+from deployer.core.explain import explain
 from deployer.core.history import advance, to_json
 from deployer.core.status import status, view
 from deployer.core.types import Policy
@@ -67,6 +68,14 @@ def test_every_field_of_status_is_documented() -> None:
     assert set(keys(shown)) <= documented
     assert set(keys(_never_seen("staging"))) - {"observed_at"} == set(shown)
     assert "observed_at" in documented
+
+
+def test_every_field_of_explain_is_documented() -> None:
+    """Also what it says of a line that decided nothing."""
+    cluster = live(app("fruit", deployments=(deployment(),)))
+    shown = explain(view(status(desired(A), cluster, record_of(*events()), at(10))))
+
+    assert set(keys(shown)) <= set(re.findall(r"`(\w+)`", PAGE.read_text()))
 
 
 def test_every_field_of_history_is_documented() -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from deployer.adapters.store import SqlStore
 from deployer.cli.context import STORE_FILE
-from deployer.cli.main import cli
+from deployer.cli.main import Exit, cli
 from deployer.core.events import Kind, Started
 from deployer.core.types import Policy
 from tests.support import build
@@ -21,7 +21,19 @@ from tests.support import build
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAVY = ["alembic", "git", "pydantic", "ray", "requests", "sqlalchemy", "structlog", "watchdog", "yaml"]
+HEAVY = [
+    "alembic",
+    "fastapi",
+    "git",
+    "pydantic",
+    "ray",
+    "requests",
+    "sqlalchemy",
+    "structlog",
+    "uvicorn",
+    "watchdog",
+    "yaml",
+]
 """What a command may need and `--help` does not."""
 
 
@@ -56,8 +68,12 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
     done = run("--help")
 
     assert done.returncode == 0
-    for part in ("run", "status", "history", "demo", "Exit codes", "--config", "--output"):
+    commands = ["run", "status", "explain", "history", "sync", "rollback", "retry", "pause", "resume", "live"]
+    for part in (*commands, "logs", "demo", "--config", "--output"):
         assert part in done.stdout
+    codes = " ".join(done.stdout.partition("Exit codes: ")[2].split())
+    for code in Exit:
+        assert f"{int(code)} " in codes
 
 
 def test_a_mistyped_command_is_a_usage_error_with_a_hint() -> None:

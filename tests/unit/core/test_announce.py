@@ -2,129 +2,262 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from typing import get_args
 
 import pytest
 
-from deployer.core import sentences
 from deployer.core.announce import announcement
 from deployer.core.events import (
-    Applied,
+    Cancelled,
+    Checked,
+    DriftClass,
+    Drifted,
+    DriftEnded,
     Event,
-    Failed,
-    Failure,
     FailureClass,
-    Good,
-    Healthy,
     Kind,
+    LogKept,
+    LogSource,
+    LostSight,
+    Measured,
+    Paused,
     Refused,
+    RegainedSight,
+    Resubmitted,
+    Resumed,
+    RetryAsked,
+    RollbackAsked,
     Seen,
-    Started,
     Superseded,
 )
 from deployer.core.record import Record
-from deployer.core.types import Policy, Release
-from tests.support.build import at, record_of, release
+from deployer.core.types import Policy
+from tests.support.build import (
+    applied,
+    at,
+    ended_well,
+    failed,
+    held,
+    observed,
+    record_of,
+    release,
+    seen,
+    started,
+)
 
 A, B = release("a"), release("b")
-FAILURE = Failure(failure_class=FailureClass.CODE, message="fruit / D: ValueError: bad price")
+MUTABLE = release(
+    "m", {"name": "fruit", "runtime_env": {"working_dir": "https://git.example.com/fruit/main.zip"}}
+)
+A_GOOD = (started(A), applied(), *ended_well(1, 12))
+B_IN_FLIGHT = (*A_GOOD, started(B, 2), applied(2))
+OFF = (*A_GOOD, started(B, 2, policy=Policy(rollback=False)), applied(2))
+CAPACITY = failed(2, 12, FailureClass.CAPACITY)
+LOG = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
 
-
-def flight(
-    what: Release, number: int, kind: Kind = Kind.DEPLOY, policy: Policy | None = None
-) -> tuple[Event, ...]:
-    """A rollout whose PUT was taken."""
-    rollout = f"staging#{number}"
-    start = Started(
-        at=at(0), rollout=rollout, kind=kind, release=what, policy=policy or Policy(), trigger="push"
-    )
-    return start, Applied(at=at(1), rollout=rollout)
-
-
-def good(number: int) -> tuple[Event, ...]:
-    """It became healthy, and good."""
-    return Healthy(at=at(12), rollout=f"staging#{number}"), Good(at=at(12), rollout=f"staging#{number}")
-
-
-def failed(number: int) -> Failed:
-    """It failed."""
-    return Failed(at=at(12), rollout=f"staging#{number}", failure=FAILURE)
-
-
-A_GOOD = (*flight(A, 1), *good(1))
+ANNOUNCED: list[tuple[str, tuple[Event, ...], Event, str]] = [
+    (
+        "a deploy is good",
+        (started(A), applied(), *ended_well(1, 12)[:2]),
+        ended_well(1, 12)[2],
+        'deploy staging#1: 86f7e43 "commit a" is live after 12 s.',
+    ),
+    (
+        "a rollback is good",
+        (*A_GOOD, started(A, 2, Kind.ROLLBACK), applied(2), *ended_well(2)[:2]),
+        ended_well(2)[2],
+        'rollback staging#2: 86f7e43 "commit a" is live again after 10 s.',
+    ),
+    (
+        "a restore is good",
+        (*A_GOOD, started(A, 2, Kind.RESTORE), applied(2), *ended_well(2)[:2]),
+        ended_well(2)[2],
+        'restore staging#2: 86f7e43 "commit a" is restored after 10 s.',
+    ),
+    (
+        "a heal is good",
+        (*A_GOOD, started(A, 2, Kind.HEAL), applied(2), *ended_well(2)[:2]),
+        ended_well(2)[2],
+        'heal staging#2: 86f7e43 "commit a" is healed after 10 s.',
+    ),
+    (
+        "a deploy failed",
+        B_IN_FLIGHT,
+        failed(2),
+        'deploy staging#2: e9d71f5 "commit b" failed: fruit / D: ValueError: bad price.'
+        ' Rolling back to 86f7e43 "commit a".',
+    ),
+    (
+        "the way back may not be the way back",
+        (started(MUTABLE), applied(), *ended_well(), started(B, 2), applied(2)),
+        failed(2),
+        'deploy staging#2: e9d71f5 "commit b" failed: fruit / D: ValueError: bad price.'
+        ' Rolling back to 6b0d31c "commit m". Its code may not be what it was:'
+        " https://git.example.com/fruit/main.zip names no version or commit.",
+    ),
+    (
+        "rollback is off",
+        OFF,
+        failed(2),
+        'deploy staging#2: e9d71f5 "commit b" failed: fruit / D: ValueError: bad price.'
+        " Rollback is off: the cluster was left on it. Push a fix.",
+    ),
+    (
+        "there was no room",
+        B_IN_FLIGHT,
+        CAPACITY,
+        'deploy staging#2: e9d71f5 "commit b" failed: fruit / D: ValueError: bad price.'
+        ' Back to 86f7e43 "commit a". It is not held: it is tried again when more resources are free.',
+    ),
+    (
+        "there was no room, and rollback is off",
+        OFF,
+        CAPACITY,
+        'deploy staging#2: e9d71f5 "commit b" failed: fruit / D: ValueError: bad price.'
+        " It is not held: it is tried again when more resources are free.",
+    ),
+    (
+        "there was no room for the first deploy",
+        (started(A), applied()),
+        failed(1, failure_class=FailureClass.CAPACITY),
+        'deploy staging#1: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
+        " It is not held: it is tried again when more resources are free.",
+    ),
+    (
+        "the first deploy failed",
+        (started(A), applied()),
+        failed(1),
+        'deploy staging#1: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
+        " There is no good release to go back to. Push a fix.",
+    ),
+    (
+        "the good release failed",
+        (*A_GOOD, started(A, 2), applied(2)),
+        failed(2),
+        'deploy staging#2: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
+        " There is no good release to go back to. Push a fix.",
+    ),
+    (
+        "a rollback failed",
+        (*A_GOOD, started(A, 2, Kind.ROLLBACK), applied(2)),
+        failed(2),
+        'rollback staging#2: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
+        " The environment is DEGRADED; nothing is tried again until somebody acts.",
+    ),
+    (
+        "a restore failed",
+        (*A_GOOD, started(A, 2, Kind.RESTORE), applied(2)),
+        failed(2),
+        'restore staging#2: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
+        " It is tried again; `deployer explain` says when.",
+    ),
+    (
+        "overtaken",
+        (started(A), applied()),
+        Superseded(at=at(2), rollout="staging#1", by=B.revision.commit),
+        'deploy staging#1: 86f7e43 "commit a" was overtaken by e9d71f5.',
+    ),
+    (
+        "cancelled",
+        (started(A), applied()),
+        Cancelled(at=at(2), actor="ada", rollout="staging#1"),
+        'deploy staging#1: 86f7e43 "commit a" was cancelled by ada.',
+    ),
+    (
+        "out of sight",
+        (started(A), applied()),
+        LostSight(at=at(2), rollout="staging#1", why="cannot reach http://ray: connection refused"),
+        "deploy staging#1: Cannot reach http://ray: connection refused."
+        " Nothing is rolled back because of it.",
+    ),
+    (
+        "in sight again",
+        (started(A), applied(), LostSight(at=at(2), rollout="staging#1", why="x")),
+        RegainedSight(at=at(3), rollout="staging#1"),
+        "deploy staging#1: The cluster answers again; the rollout goes on.",
+    ),
+    ("refused", (), Refused(at=at(2), message="x.yaml:4:5: unknown key"), "x.yaml:4:5: unknown key"),
+    (
+        "a remark",
+        (),
+        Seen(at=at(2), release=A, notes=("The old format was wrapped.",)),
+        '86f7e43 "commit a": The old format was wrapped.',
+    ),
+    (
+        "lost",
+        A_GOOD,
+        Drifted(at=at(2), drift=DriftClass.LOST, what="fruit is gone."),
+        "fruit is gone. The current release is restored.",
+    ),
+    (
+        "drifted",
+        A_GOOD,
+        Drifted(at=at(2), drift=DriftClass.EDITED, what="fruit has another config."),
+        "drift: fruit has another config.",
+    ),
+    ("no drift any more", A_GOOD, DriftEnded(at=at(2)), "The cluster runs the current release again."),
+    (
+        "paused",
+        (),
+        Paused(at=at(2), actor="ada", reason="a demo"),
+        "Paused by ada (a demo), until somebody resumes it.",
+    ),
+    (
+        "paused for a time",
+        (),
+        Paused(at=at(2), actor="ada", until=at(3600)),
+        "Paused by ada, until 2026-11-22 11:42 UTC.",
+    ),
+    ("resumed", (), Resumed(at=at(2), actor="ada"), "Resumed by ada."),
+    (
+        "retried",
+        (),
+        RetryAsked(at=at(2), actor="ada", reason="flaky index", digest=A.digest),
+        "ada asked for one more try (flaky index).",
+    ),
+    (
+        "rolled back by hand",
+        (),
+        RollbackAsked(at=at(2), actor="ada", reason="slow", release=A, made_good="staging#1"),
+        'ada asked for 86f7e43 "commit a" back (slow).',
+    ),
+]
+SILENT: list[Event] = [
+    seen(A),
+    started(A),
+    applied(),
+    observed(),
+    Resubmitted(at=at(2), rollout="staging#1", cause="x"),
+    ended_well()[1],
+    Checked(at=at(2), rollout="staging#1", check=0, passed=False, message="x", ms=1),
+    held(1),
+    LogKept(at=at(2), rollout="staging#1", source=LOG, text=""),
+    Measured(at=at(2), free={}),
+]
 
 
 @pytest.mark.parametrize(
     ("history", "event", "sentence"),
-    [
-        (
-            flight(A, 1),
-            good(1)[1],
-            'staging: deploy staging#1: 86f7e43 "commit a" is live after 12 s.',
-        ),
-        (
-            (*A_GOOD, *flight(A, 2, Kind.ROLLBACK)),
-            good(2)[1],
-            'staging: rollback staging#2: 86f7e43 "commit a" is live again after 12 s.',
-        ),
-        (
-            (*A_GOOD, *flight(B, 2)),
-            failed(2),
-            'staging: deploy staging#2: e9d71f5 "commit b" failed: fruit / D: ValueError: bad price.'
-            ' Rolling back to 86f7e43 "commit a".',
-        ),
-        (
-            (*A_GOOD, *flight(B, 2, policy=Policy(rollback=False))),
-            failed(2),
-            'staging: deploy staging#2: e9d71f5 "commit b" failed: fruit / D: ValueError: bad price.'
-            " Rollback is off: the cluster was left on it. Push a fix.",
-        ),
-        (
-            flight(A, 1),
-            failed(1),
-            'staging: deploy staging#1: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
-            " There is no good release to go back to. Push a fix.",
-        ),
-        (
-            (*A_GOOD, *flight(A, 2)),
-            failed(2),
-            'staging: deploy staging#2: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
-            " There is no good release to go back to. Push a fix.",
-        ),
-        (
-            (*A_GOOD, *flight(A, 2, Kind.ROLLBACK)),
-            failed(2),
-            'staging: rollback staging#2: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
-            " The environment is DEGRADED; nothing is tried again until a new commit is pushed.",
-        ),
-        (
-            flight(A, 1),
-            Superseded(at=at(2), rollout="staging#1", by=B.revision.commit),
-            'staging: deploy staging#1: 86f7e43 "commit a" was overtaken by e9d71f5.',
-        ),
-        ((), Refused(at=at(2), message="x.yaml:4:5: unknown key"), "staging: x.yaml:4:5: unknown key"),
-        ((), Seen(at=at(2), release=A), None),
-        (
-            (),
-            Seen(at=at(2), release=A, notes=("The old format was wrapped.",)),
-            'staging: 86f7e43 "commit a": The old format was wrapped.',
-        ),
-        (flight(A, 1), Applied(at=at(2), rollout="staging#1"), None),
-    ],
+    [pytest.param(history, event, sentence, id=name) for name, history, event, sentence in ANNOUNCED],
 )
-def test_announcements(history: tuple[Event, ...], event: Event, sentence: str | None) -> None:
-    """Endings and refusals are told, with cause and next step; steps in between are not."""
-    assert announcement(record_of(*history), event) == sentence
+def test_announcements(history: tuple[Event, ...], event: Event, sentence: str) -> None:
+    """Endings, refusals and what persons do are told, with cause and next step."""
+    assert announcement(record_of(*history), event) == f"staging: {sentence}"
 
 
-def test_an_empty_record_announces_nothing_but_refusals() -> None:
-    """There is nothing to say of a rollout that is not there."""
-    assert announcement(Record(environment="staging"), good(1)[1]) is None
+@pytest.mark.parametrize("event", SILENT, ids=lambda event: event.type)
+def test_steps_in_between_are_not_told(event: Event) -> None:
+    """They are in the status, and in the log."""
+    assert announcement(record_of(started(A), applied()), event) is None
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.84, "0.8 s"), (9.96, "10.0 s"), (31.4, "31 s"), (312.4, "5m12s")]
-)
-def test_how_long_it_took(seconds: float, text: str) -> None:
-    """As exact as a person needs."""
-    assert sentences.took(timedelta(seconds=seconds)) == text
+def test_every_event_is_considered() -> None:
+    """A new event is announced or listed as one that is not."""
+    listed = {type(event) for event in SILENT} | {type(event) for _, _, event, _ in ANNOUNCED}
+
+    assert listed == set(get_args(Event))
+
+
+def test_an_event_of_a_rollout_that_is_not_there_is_not_told() -> None:
+    """There is nothing to say of it."""
+    assert announcement(Record(environment="staging"), ended_well()[2]) is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.core.compare import first_difference, matches
+from deployer.core.compare import by_name, code_version, first_difference, matches
 
 APP = {"name": "fruit", "import_path": "fruit:app"}
 
@@ -64,6 +64,15 @@ TAKEN = [
     pytest.param(deployment(num_replicas=True), deployment(num_replicas=1), id="true as a count"),
     pytest.param(
         deployment(max_ongoing_requests=5.0), deployment(max_ongoing_requests=5), id="5.0 as a count"
+    ),
+    pytest.param(deployment(max_ongoing_requests="5.0"), deployment(max_ongoing_requests=5), id='"5.0"'),
+    pytest.param(
+        deployment(ray_actor_options={"memory": 2**53 + 1}),
+        deployment(ray_actor_options={"memory": float(2**53)}),
+        id="an integer that no float is equal to",
+    ),
+    pytest.param(
+        app(external_scaler_enabled=1.0), app(external_scaler_enabled=True), id="another number as a switch"
     ),
     pytest.param(
         app(external_scaler_enabled="no"), app(external_scaler_enabled=False), id="text as a switch"
@@ -141,6 +150,18 @@ OTHERS = [
         deployment(num_replicas="auto"),
         "deployments.D.num_replicas",
         id="and back",
+    ),
+    pytest.param(
+        deployment(num_replicas=10**400),
+        deployment(num_replicas=1.5),
+        "deployments.D.num_replicas",
+        id="an integer that is no float at all",
+    ),
+    pytest.param(
+        app(external_scaler_enabled=2),
+        app(external_scaler_enabled=True),
+        "external_scaler_enabled",
+        id="a number that is no switch",
     ),
     pytest.param(
         deployment(num_replicas=3), deployment(), "deployments.D.num_replicas", id="without its count"
@@ -285,3 +306,26 @@ def test_any_answer_can_be_compared(sent: dict[str, Any], reported: Any) -> None
     """Whatever a server reports, as the whole or as a part: an answer, and no error."""
     whole = reported if isinstance(reported, dict) else {**sent, "deployments": reported}
     assert matches(sent, whole, strict=False) == (first_difference(sent, whole) is None)
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        (app(args={}, runtime_env={}), True),
+        (app(route_prefix="/a", deployments=[{"name": "D", "num_replicas": 2}]), True),
+        (app(import_path="fruit.app"), False),
+        (app(args={"x": 1}), False),
+        (app(runtime_env={"env_vars": {"A": "b"}}), False),
+    ],
+)
+def test_what_serve_takes_for_other_code(other: dict[str, Any], is_same: bool) -> None:
+    """The import path, the arguments and the environment, as they are written."""
+    assert (code_version(other) == code_version(APP)) is is_same
+
+
+def test_deployments_are_read_as_serve_reads_them() -> None:
+    """Of two with one name the last counts; what is none is left out."""
+    assert by_name([{"name": "D"}, {"name": "D", "num_replicas": 2}, {"name": 5}, "D"]) == {
+        "D": {"name": "D", "num_replicas": 2}
+    }
+    assert by_name(None) == {}

@@ -12,6 +12,11 @@ import pytest
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
     Applied,
+    Cancelled,
+    Checked,
+    DriftClass,
+    Drifted,
+    DriftEnded,
     Event,
     Failed,
     Failure,
@@ -20,10 +25,18 @@ from deployer.core.events import (
     Healthy,
     Held,
     Kind,
+    LogKept,
+    LogSource,
     LostSight,
+    Measured,
+    Observed,
+    Paused,
     Refused,
     RegainedSight,
     Resubmitted,
+    Resumed,
+    RetryAsked,
+    RollbackAsked,
     Seen,
     Started,
     Superseded,
@@ -64,15 +77,27 @@ WITHOUT_EFFECT: tuple[Event, ...] = (
     Resubmitted(at=at(2), rollout=FIRST, cause="lost"),
     LostSight(at=at(2), rollout=FIRST, why="timed out"),
     RegainedSight(at=at(2), rollout=FIRST),
+    Observed(at=at(2), rollout=FIRST, states=(), settled=True),
+    Checked(at=at(2), rollout=FIRST, check=0, passed=True, message="GET / answered 200", ms=1.0),
     Healthy(at=at(2), rollout=FIRST),
     Held(at=at(2), rollout=FIRST),
+    Drifted(at=at(2), drift=DriftClass.EDITED, what="fruit differs."),
+    DriftEnded(at=at(2)),
+    Measured(at=at(2), free={"CPU": 1.0}),
+    Paused(at=at(2), actor="ada"),
+    Resumed(at=at(2)),
+    RetryAsked(at=at(2), digest="sha256:1"),
+    RollbackAsked(at=at(2), release=release("zero"), made_good="staging#0"),
 )
+LOG = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
 WITH_EFFECT: tuple[Event, ...] = (
     STARTED,
     Applied(at=at(2), rollout=FIRST),
     Good(at=at(5), rollout=FIRST),
     Failed(at=at(5), rollout=FIRST, failure=BROKEN),
+    LogKept(at=at(6), rollout=FIRST, source=LOG, text="ImportError: torch"),
     Superseded(at=at(5), rollout=FIRST, by="sha256:new"),
+    Cancelled(at=at(5), rollout=FIRST),
 )
 
 
@@ -129,6 +154,26 @@ def test_a_superseded_rollout_names_what_overtook_it() -> None:
     entry = history(STARTED, Superseded(at=at(5), rollout=FIRST, by="sha256:new"))[FIRST]
 
     assert (entry.result, entry.superseded_by, entry.failure) == (Result.SUPERSEDED, "sha256:new", None)
+
+
+def test_a_cancelled_rollout_ends_without_a_failure() -> None:
+    """A person wanted something else."""
+    entry = history(STARTED, Cancelled(at=at(5), rollout=FIRST))[FIRST]
+
+    assert (entry.result, entry.finished_at, entry.failure) == (Result.CANCELLED, at(5), None)
+
+
+def test_the_log_of_a_failed_rollout_is_kept_and_not_printed() -> None:
+    """`deployer logs` shows it; a list of rollouts would be drowned by it."""
+    entry = history(
+        STARTED,
+        Failed(at=at(5), rollout=FIRST, failure=BROKEN),
+        LogKept(at=at(6), rollout=FIRST, source=LOG, text="ImportError: torch"),
+    )[FIRST]
+
+    assert (entry.log, entry.result, entry.finished_at) == ("ImportError: torch", Result.FAILED, at(5))
+    assert "ImportError" not in repr(entry)
+    assert "ImportError" not in str(to_json(entry))
 
 
 @pytest.mark.parametrize("event", WITHOUT_EFFECT, ids=name_of)

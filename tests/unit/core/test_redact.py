@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.redact import is_secret, mentions_secret, one_line, quote
+from deployer.core.redact import is_secret, mask, mentions_secret, one_line, quote
+from deployer.core.scrub import REDACTED
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,23 @@ def test_a_long_name_is_cut() -> None:
     """So that the sentence around it is still read."""
     assert quote("n" * 61) == repr("n" * 60 + "...")
     assert quote("n" * 60) == repr("n" * 60)
+
+
+def test_a_tree_is_masked_by_key_and_cleaned_elsewhere() -> None:
+    """Secrets go whatever their type; nothing else changes but its texts; the tree that came in stays."""
+    tree = {
+        "name": "fruit",
+        "runtime_env": {"env_vars": {"A": "hunter2", "B": 7, "C": None}, "pip": ["torch", "https://u:p@x/y"]},
+        "args": {"db_password": ["x", {"y": True}], "max_tokens": 3, "sizes": (1, 2.5, None, False)},
+    }
+    before = repr(tree)
+
+    assert mask(tree, str.upper) == {
+        "name": "FRUIT",
+        "runtime_env": {
+            "env_vars": {"A": REDACTED, "B": REDACTED, "C": None},
+            "pip": ["TORCH", "HTTPS://U:P@X/Y"],
+        },
+        "args": {"db_password": [REDACTED, {"y": REDACTED}], "max_tokens": 3, "sizes": [1, 2.5, None, False]},
+    }
+    assert repr(tree) == before

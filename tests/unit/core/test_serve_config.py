@@ -316,12 +316,6 @@ _POISON = "Serve would do half of the change, answer 400, and not survive the ne
             id="a mapping",
         ),
         pytest.param(
-            "applications: []",
-            "f:1:15: `applications` is an empty list: Serve would delete every "
-            "application. List at least one",
-            id="an empty list",
-        ),
-        pytest.param(
             "applications: [5]",
             "f:1:16: each application is a mapping with a `name`, not a number",
             id="an application that is none",
@@ -397,6 +391,16 @@ _POISON = "Serve would do half of the change, answer 400, and not survive the ne
             "application on the cluster. Give it a number, or remove the line",
             id="null replicas",
         ),
+        pytest.param(
+            f"target_capacity: 0\n{app()}",
+            "f:1:18: `target_capacity` is 0: Serve would say RUNNING with no replica of anything, and every "
+            "request would hang. Give it a share of 1 to 100, or remove the line",
+            id="no capacity",
+        ),
+        pytest.param(
+            "import_path: a:b\ntarget_capacity: 0.0", "f:2:18: `target_capacity` is 0", id="no capacity, old"
+        ),
+        pytest.param(f"target_capacity: '0'\n{app()}", "f:1:18: `target_capacity` is 0", id="quoted"),
     ],
 )
 def test_what_would_mislead_serve_or_us_is_refused(text: str, expected: str) -> None:
@@ -437,6 +441,34 @@ def test_what_would_mislead_serve_or_us_is_refused(text: str, expected: str) -> 
             {"config": {"setup_timeout_seconds": "60"}},
             "`setup_timeout_seconds` is a whole number above 0, or -1",
         ),
+        (
+            {"config": {"setup_timeout_seconds": True}},
+            "`setup_timeout_seconds` is a whole number above 0, or -1",
+        ),
+        ({"config": {"eager_install": "no"}}, "`eager_install` is true or false, not text"),
+        ({"config": {"log_files": 5}}, "`log_files` is a list of files, not a number"),
+        ({"pip": {}}, "`pip` has no `packages`: add the list"),
+        ({"uv": {"packages": "requirements.txt"}}, "`packages` is a list of requirements, not text"),
+        ({"pip": {"packages": 5}}, "`packages` is a list of requirements, not a number"),
+        ({"pip": {"packages": ["a", {}]}}, "`packages` is a list of text, and this is a mapping: quote it"),
+        (
+            {"pip": {"packages": ["a"], "uv_check": True}},
+            "`pip` has no key 'uv_check': it takes packages, pip_check, pip_version, pip_install_options",
+        ),
+        ({"pip": {"packages": ["a"], "pip_check": "yes"}}, "`pip_check` is true or false, not text"),
+        ({"uv": {"packages": ["a"], "uv_version": 1}}, "`uv_version` is text, not a number: quote it"),
+        (
+            {"uv": {"packages": ["a"], "uv_pip_install_options": "-v"}},
+            "`uv_pip_install_options` is a list of options, not text",
+        ),
+        ({"container": {"image": "x"}, "pip": ["a"]}, "'pip' cannot stand beside `container`"),
+        ({"image_uri": "x", "working_dir": "gcs://x.zip"}, "'working_dir' cannot stand beside `image_uri`"),
+        (
+            {"working_dir": "s3://bucket/x.tar"},
+            "`working_dir` names an archive, and this URI does not end with .zip, .tar.gz, .tgz, .tar.xz",
+        ),
+        ({"working_dir": "https://host/x.ZIP"}, "`working_dir` names an archive"),
+        ({"py_modules": ["s3://b/x.whl", "s3://b/x"]}, "`py_modules` names an archive"),
     ],
 )
 def test_what_serve_half_applies_is_refused(level: str, runtime_env: dict[str, Any], expected: str) -> None:
@@ -462,8 +494,16 @@ def test_what_serve_half_applies_is_refused(level: str, runtime_env: dict[str, A
         {"conda": "name"},
         {"excludes": None, "config": None},
         {"excludes": [], "config": {}},
-        {"config": {"setup_timeout_seconds": -1}},
+        {"config": {"setup_timeout_seconds": -1, "eager_install": False, "log_files": None}},
         {"new_in_ray_3": 5},
+        {"pip": {"packages": "requirements.txt", "pip_check": True, "pip_version": "==24"}},
+        {"uv": {"packages": ["a"], "uv_pip_install_options": ["-v"]}},
+        {"container": {"image": "x"}, "env_vars": {"A": "1"}, "config": {}, "pip": None},
+        {"container": None, "image_uri": "", "pip": ["a"]},
+        {"working_dir": "https://host/x.zip?token=1", "py_modules": ["s3://b/x.whl", "gcs://x.tar.gz"]},
+        {"working_dir": "local:///srv/app"},
+        {"working_dir": "./a clean 400", "py_modules": ["http://[", 5]},
+        {"working_dir": 5, "py_modules": "a clean 400"},
     ],
 )
 def test_what_serve_takes_or_cleanly_refuses_passes(runtime_env: object) -> None:
@@ -473,6 +513,19 @@ def test_what_serve_takes_or_cleanly_refuses_passes(runtime_env: object) -> None
         app(runtime_env=runtime_env, deployments=[options, {"name": "E", "ray_actor_options": None}])
     )
     assert config.applications()["fruit"]["runtime_env"] == runtime_env
+
+
+def test_no_applications_at_all_is_a_config() -> None:
+    """It deletes every application; whether that may happen is not for the parser to say."""
+    config = parse("applications: []")
+    assert config.applications() == {}
+    assert config.text == '{"applications":[]}'
+
+
+@pytest.mark.parametrize("capacity", ["1", "0.5", "100", "'50'", "many", "", "[]"])
+def test_any_other_target_capacity_is_left_to_serve(capacity: str) -> None:
+    """It runs one replica at least, or refuses it cleanly."""
+    assert parse(f"target_capacity: {capacity}\n{app()}").body().keys() == {"applications", "target_capacity"}
 
 
 def test_unknown_keys_pass_for_now() -> None:
@@ -538,5 +591,5 @@ def test_any_tree_is_read_or_refused(tree: object) -> None:
         config, _ = serve_config.parse(dump(tree).encode(), "f")
     except InvalidConfig:
         return
-    assert config.applications()
+    assert all(application["name"] for application in config.body()["applications"])
     assert config.digest.startswith("sha256:")

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from deployer.adapters.store import StoreCorrupt, StoreUnavailable
-from deployer.core.actions import Action, Note
-from deployer.core.events import Seen
+from deployer.adapters.serve import LogUnavailable
+from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
+from deployer.core.actions import Action, Note, Probe
+from deployer.core.checks import Answer
+from deployer.core.events import Applied, Checked, LogKept, Paused, RetryAsked, Seen
+from deployer.core.live import Live
+from deployer.core.record import Result
+from deployer.core.types import Check, Deadlines, NotRead, Policy, Release
 from deployer.engine.outbox import Outbox, Row
 from deployer.engine.reconcile import After, Again, BackOff, GiveUp, Reconciler
 from tests.support.build import at, desired, release
+from tests.support.eventually import eventually
 from tests.support.fake_cluster import FakeCluster
 from tests.support.memory_store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from deployer.core.events import Event
+    from deployer.core.events import Event, LogSource
     from deployer.core.live import Observation
     from deployer.core.record import Record
     from deployer.core.status import Status
     from deployer.core.types import Wanted
 
-NAME = "staging"
+NAME, OTHER = "staging", "production"
+QUICK = Policy(stability_window=0, soak=0, deadlines=Deadlines(schedule=10))
 A, BAD = release("a", "fruit"), release("bad", {"name": "fruit", "import_path": "import_error:app"})
+MATH = release("math", "math")
 
 
 class Scene:
-    """A reconciler over fakes, whose parts a test can change."""
+    """A reconciler over fakes, whose parts a test can change. Both environments are on one cluster."""
 
     def __init__(self) -> None:
-        """Git wants A; the cluster is empty."""
+        """Git wants A in staging and nothing in production; the cluster is empty."""
         self.seconds = 0.0
-        self.git: Wanted = desired(A)
+        self.git: dict[str, Wanted] = {NAME: desired(A, QUICK), OTHER: NotRead(why="x")}
         self.store: MemoryStore = MemoryStore()
         self.cluster = FakeCluster(now=lambda: self.seconds)
         self.heard: list[str] = []
@@ -46,17 +55,27 @@ class Scene:
     def build(self, **more: Any) -> Reconciler:
         """Build a reconciler over the scene's parts."""
         return Reconciler(
-            store=self.store,
-            sources=self,
-            clusters={NAME: self.cluster},
-            now=lambda: at(self.seconds),
-            listeners=[self],
-            **more,
+            **{
+                "store": self.store,
+                "sources": self,
+                "clusters": {NAME: self.cluster, OTHER: self.cluster},
+                "now": lambda: at(self.seconds),
+                "listeners": [self],
+                **more,
+            }
         )
+
+    def share(self) -> None:
+        """The two environments know of each other."""
+        self.passes = self.build(neighbours={NAME: (OTHER,), OTHER: (NAME,)})
+
+    def want(self, what: Release, policy: Policy = QUICK, name: str = NAME) -> None:
+        """Git wants this."""
+        self.git[name] = desired(what, policy)
 
     def wanted(self, environment: str) -> Wanted:
         """What git says (the `Sources` port)."""
-        return self.git
+        return self.git[environment]
 
     def recorded(self, record: Record, event: Event) -> None:
         """Remember the event (a `Listener`)."""
@@ -64,16 +83,25 @@ class Scene:
 
     def observed(self, status: Status) -> None:
         """Remember that a state was told (a `Listener`)."""
-        self.heard.append("observed")
+        self.heard.append("told")
 
-    def until_live(self) -> None:
-        """Run passes until nothing is in flight."""
+    def until_rest(self, name: str = NAME) -> Record:
+        """Run passes, half a second apart, until nothing is in flight and a pass only waits."""
         for _ in range(200):
             self.seconds += 0.5
-            self.passes.run(NAME)
-            if self.store.load(NAME).rollout is None:
-                return
-        pytest.fail("the rollout does not end")
+            outcome = self.passes.run(name)
+            record = self.store.load(name)
+            if record.rollout is None and isinstance(outcome, After):
+                return record
+        pytest.fail(f"no rest: {self.store.views[name]['message']}")
+
+    def types(self, name: str = NAME) -> list[str]:
+        """The types of all events."""
+        return [event.type for event in self.store.events.get(name, [])]
+
+    def message(self, name: str = NAME) -> str:
+        """The sentence that was published last."""
+        return str(self.store.views[name]["message"])
 
 
 @pytest.fixture
@@ -95,14 +123,14 @@ def logged() -> Iterator[list[Any]]:
 def test_the_first_pass_sees_starts_and_puts(scene: Scene) -> None:
     """Notes of the same facts follow at once; the pass ends with the PUT and its outcome."""
     assert scene.passes.run(NAME) == Again()
-    assert [event.type for event in scene.store.events[NAME]] == ["seen", "started", "applied"]
+    assert scene.types() == ["seen", "started", "applied"]
     assert scene.cluster.puts == [("staging#1", A.digest)]
-    assert scene.heard == ["seen", "started", "observed", "applied"]
+    assert scene.heard == ["seen", "started", "told", "applied"]
 
 
 def test_a_rollout_ends_well_and_is_announced_once(scene: Scene) -> None:
     """One message for an ending; the status is published for those who read while the daemon is down."""
-    scene.until_live()
+    scene.until_rest()
     assert [line.split(":")[1].strip() for line in scene.store.outbox] == ["deploy staging#1"]
     assert scene.store.views[NAME]["sync"] == "Synced"
     assert isinstance(scene.passes.run(NAME), After)
@@ -110,14 +138,13 @@ def test_a_rollout_ends_well_and_is_announced_once(scene: Scene) -> None:
 
 def test_a_rejected_put_is_rolled_back(scene: Scene) -> None:
     """A 400 may be half applied: the outcome is durable, the good config is sent again."""
-    scene.until_live()
-    scene.git = desired(BAD)
+    scene.until_rest()
+    scene.want(BAD)
     scene.cluster.reject_next = "Internal error in ServeController.apply_config"
     assert scene.passes.run(NAME) == Again()
-    scene.until_live()
+    record = scene.until_rest()
 
     assert [digest for _, digest in scene.cluster.puts] == [A.digest, BAD.digest, A.digest]
-    record = scene.store.load(NAME)
     assert record.hold_of(BAD.digest) is not None
     assert record.last is not None
     assert record.last.release == A
@@ -129,14 +156,13 @@ def test_an_unclear_put_backs_off_and_is_read_back(scene: Scene) -> None:
     outcome = scene.passes.run(NAME)
     assert isinstance(outcome, BackOff)
     assert not outcome.is_bug
-    message = scene.store.views[NAME]["message"]
-    assert message == f'deploying 86f7e43 "commit a": {outcome.why}'
+    assert scene.message() == f'deploying 86f7e43 "commit a": {outcome.why}'
 
     scene.seconds += 1
     scene.passes.run(NAME)
-    applied = scene.store.events[NAME][-1]
-    assert applied.type == "applied"
+    (applied,) = [event for event in scene.store.events[NAME] if isinstance(event, Applied)]
     assert applied.read_back
+    assert applied.session == "session_1"
     assert len(scene.cluster.puts) == 1
 
 
@@ -164,6 +190,7 @@ class BrokenStore(MemoryStore):
     ("error", "outcome"),
     [
         (StoreUnavailable("the disk is full"), BackOff(why="the disk is full")),
+        (Conflict("somebody else wrote"), BackOff(why="somebody else wrote")),
         (StoreCorrupt("restore a backup"), GiveUp(why="restore a backup")),
         (KeyError("oops"), BackOff(why="KeyError: 'oops'", is_bug=True)),
     ],
@@ -181,21 +208,23 @@ def test_without_a_durable_intent_nothing_is_sent(scene: Scene, error: Exception
 def test_a_policy_that_does_not_converge_is_a_visible_bug(scene: Scene) -> None:
     """A bounded number of notes, then an error instead of a busy loop."""
 
-    def endless(wanted: Wanted, live: Observation, record: Record, now: datetime) -> Action:
-        return Note(events=(Seen(at=now, release=A),))
+    def endless(
+        wanted: Wanted, live: Observation, record: Record, now: datetime, neighbours: Mapping[str, str]
+    ) -> Action:
+        return Note(line=1, events=(Seen(at=now, release=A),))
 
     outcome = scene.build(policy=endless).run(NAME)
     assert isinstance(outcome, BackOff)
     assert outcome.is_bug
     assert "does not converge" in outcome.why
-    assert len(scene.store.events[NAME]) == 10
+    assert len(scene.types()) == 20
 
 
 def test_one_wide_event_per_pass(scene: Scene, logged: list[Any]) -> None:
     """With the ids that join it to the audit row; a pass that says nothing new is for debugging."""
-    scene.until_live()
+    scene.until_rest()
     logged.clear()
-    scene.git = desired(BAD)
+    scene.want(BAD)
     scene.passes.run(NAME)
     entry = next(entry for entry in logged if entry["event"] == "reconciled")
     assert entry["log_level"] == "info"
@@ -205,12 +234,321 @@ def test_one_wide_event_per_pass(scene: Scene, logged: list[Any]) -> None:
     assert len(entry["pass_id"]) == 8
     assert entry["ms"] >= 0
 
-    scene.until_live()
+    scene.until_rest()
     logged.clear()
     for _ in range(3):
         scene.passes.run(NAME)
     levels = [entry["log_level"] for entry in logged if entry["event"] == "reconciled"]
     assert levels[1:] == ["debug", "debug"]
+
+
+def test_waiting_writes_nothing(scene: Scene) -> None:
+    """A wait leaves no event."""
+    scene.until_rest()
+    before = len(scene.types())
+    for _ in range(5):
+        assert isinstance(scene.passes.run(NAME), After)
+
+    assert len(scene.types()) == before
+
+
+class TestProbe:
+    """A pass that makes one attempt of a check."""
+
+    CHECKED = Policy(
+        stability_window=0, soak=0, checks=(Check(app="fruit", path="/fruit", retries=1, latency=0.5),)
+    )
+
+    def test_a_check_that_passes(self, scene: Scene) -> None:
+        """Its answer is durable, and the rollout goes on."""
+        scene.want(A, self.CHECKED)
+        record = scene.until_rest()
+
+        assert record.good == A
+        assert scene.cluster.probes == ["GET /fruit"]
+        (checked,) = [event for event in scene.store.events[NAME] if isinstance(event, Checked)]
+        assert (checked.check, checked.passed, checked.ms) == (0, True, 10.0)
+        assert checked.message == "GET /fruit answered 200 in 10 ms"
+
+    def test_one_attempt_per_pass(self, scene: Scene) -> None:
+        """And the state is told before it, since it may take as long as its time-out."""
+        scene.want(A, self.CHECKED)
+        scene.cluster.answers["/fruit"] = Answer(seconds=0.1, status=500)
+        told = []
+        for _ in range(40):
+            scene.seconds += 0.5
+            probes = len(scene.cluster.probes)
+            outcome = scene.passes.run(NAME)
+            if len(scene.cluster.probes) > probes:
+                assert len(scene.cluster.probes) == probes + 1
+                assert outcome == Again()
+                told.append(scene.message())
+
+        assert told == ['deploying 86f7e43 "commit a": checking GET /fruit'] * 2
+
+    def test_a_check_that_does_not_pass_rolls_back(self, scene: Scene) -> None:
+        """After its retries, with what was answered."""
+        scene.until_rest()
+        scene.want(release("b", "fruit", "salad"), self.CHECKED)
+        scene.cluster.answers["/fruit"] = Answer(seconds=0.7, status=200)
+        record = scene.until_rest()
+
+        assert record.good == A
+        assert len(scene.cluster.probes) == 2
+        (hold,) = record.held
+        assert hold.reason == "GET /fruit answered 200 in 700 ms, expected at most 500 ms"
+
+    def test_nothing_is_asked_of_a_cluster_that_cannot_be_seen(self, scene: Scene) -> None:
+        """A policy that wants it has a bug, which costs one pass."""
+        scene.want(A, self.CHECKED)
+        inner = scene.passes
+
+        def blind(
+            wanted: Wanted, live: Observation, record: Record, now: datetime, neighbours: Mapping[str, str]
+        ) -> Action:
+            return scene_probe(record)
+
+        for _ in range(20):
+            scene.seconds += 0.5
+            inner.run(NAME)
+            if scene.store.views[NAME]["message"].endswith("checking GET /fruit"):
+                break
+        scene.cluster.reachable = False
+        outcome = scene.build(policy=blind).run(NAME)
+        assert isinstance(outcome, BackOff)
+        assert outcome.is_bug
+
+
+class TestKeepLog:
+    """A pass that keeps the log of a replica that failed."""
+
+    CRASHING = release("x", {"name": "fruit", "import_path": "constructor_raises:app"})
+
+    def kept(self, scene: Scene) -> LogKept:
+        """A deploy failed and was rolled back; the one log that was kept."""
+        scene.until_rest()
+        scene.want(self.CRASHING)
+        record = scene.until_rest()
+        assert record.last is not None
+        assert (record.last.result, record.good) == (Result.GOOD, A)
+        (kept,) = [event for event in scene.store.events[NAME] if isinstance(event, LogKept)]
+        return kept
+
+    def test_it_is_kept_after_the_rollback_was_sent(self, scene: Scene) -> None:
+        """Evidence of the failed rollout, and not in the way of what follows."""
+        kept = self.kept(scene)
+
+        assert (kept.rollout, kept.reason) == ("staging#2", "")
+        assert "Started initializing replica" in kept.text
+        types = scene.types()
+        assert types.index("log_kept") > len(types) - 1 - types[::-1].index("applied")
+
+    def test_why_there_is_none_is_kept_instead(self, scene: Scene) -> None:
+        """It is asked for once."""
+
+        class Forgetful(FakeCluster):
+            asked = 0
+
+            def log_tail(self, source: LogSource) -> str:
+                """It is gone."""
+                self.asked += 1
+                why = "The node is gone."
+                raise LogUnavailable(why)
+
+        scene.cluster = Forgetful(now=lambda: scene.seconds)
+        scene.passes = scene.build()
+        kept = self.kept(scene)
+
+        assert (kept.text, kept.reason, scene.cluster.asked) == ("", "The node is gone.", 1)
+
+
+def scene_probe(record: Record) -> Action:
+    """The order to make the first check of the rollout in flight."""
+    assert record.rollout is not None
+    return Probe(line=15, rollout=record.rollout, index=0, check=record.rollout.policy.checks[0])
+
+
+class TestResources:
+    """The free resources are a second request, made only where they decide something."""
+
+    HUNGRY = release(
+        "h",
+        {
+            "name": "fruit",
+            "import_path": "good:app",
+            "deployments": [{"name": "D", "ray_actor_options": {"resources": {"nowhere": 1}}}],
+        },
+    )
+
+    def test_they_are_asked_for_while_a_release_waits_for_room(self, scene: Scene) -> None:
+        """Not before, not in a rollout, and not after."""
+        asked: list[bool] = []
+
+        class Counting(FakeCluster):
+            def observe(self, *, resources: bool = False) -> Observation:
+                """Look, and remember what was asked."""
+                asked.append(resources)
+                return super().observe(resources=resources)
+
+        scene.cluster = Counting(now=lambda: scene.seconds)
+        scene.passes = scene.build()
+        scene.until_rest()
+        assert not any(asked)
+
+        scene.want(self.HUNGRY)
+        scene.until_rest()
+        assert not any(asked), "only once the rollback has ended"
+        scene.passes.run(NAME)
+        assert asked[-1]
+        starved = scene.store.load(NAME).starved
+        assert starved is not None
+        assert starved.free == {"CPU": 4.0}
+        assert scene.message().startswith('27d5482 "commit h" found no room on the cluster')
+
+        scene.seconds += 100
+        scene.cluster.free = {"CPU": 8.0}
+        scene.passes.run(NAME)
+        assert scene.types()[-2:] == ["started", "applied"]
+        scene.want(A)
+        scene.until_rest()
+        scene.passes.run(NAME)
+        assert not asked[-1]
+
+
+class TestNeighbours:
+    """Two environments on one cluster."""
+
+    def test_each_keeps_the_other_s_applications(self, scene: Scene) -> None:
+        """A PUT replaces the whole set."""
+        scene.share()
+        scene.until_rest(NAME)
+        scene.want(MATH, name=OTHER)
+        scene.until_rest(OTHER)
+        scene.want(release("b", {"name": "fruit", "import_path": "good:app", "args": {"version": "b"}}))
+        scene.until_rest(NAME)
+        live = scene.cluster.observe()
+
+        assert isinstance(live, Live)
+        assert {name: app.status for name, app in live.apps.items()} == {
+            "fruit": "RUNNING",
+            "math": "RUNNING",
+        }
+        assert scene.store.load(OTHER).drift is None
+        assert isinstance(scene.passes.run(OTHER), After)
+        assert scene.store.load(OTHER).drift is None
+        assert scene.store.views[OTHER]["foreign"] == ["fruit"]
+
+    def test_what_one_has_deployed_is_its_own(self, scene: Scene) -> None:
+        """The other waits; the owner goes on."""
+        scene.share()
+        scene.until_rest(NAME)
+        scene.want(release("b", "fruit", "math"), name=OTHER)
+        scene.until_rest(OTHER)
+        assert "Application fruit belongs to environment staging" in scene.message(OTHER)
+        assert len(scene.cluster.puts) == 1
+
+        newer = release("c", {"name": "fruit", "import_path": "good:app", "args": {"version": "c"}})
+        scene.want(newer)
+        assert scene.until_rest(NAME).good == newer
+
+    def test_what_both_only_want_is_neither_s(self, scene: Scene) -> None:
+        """Both wait and say so, before anything is touched; then one gives way."""
+        scene.share()
+        scene.want(A, name=OTHER)
+        for name, other in ((NAME, OTHER), (OTHER, NAME)):
+            scene.until_rest(name)
+            assert f"Application fruit belongs to environment {other}" in scene.message(name)
+            assert scene.store.views[name]["mode"] == "waiting"
+        assert scene.cluster.puts == []
+
+        scene.want(MATH, name=OTHER)
+        assert scene.until_rest(NAME).good == A
+
+    def test_what_one_claims_is_not_the_other_s(self, scene: Scene) -> None:
+        """`owns` counts before anything of that name is deployed, on either side."""
+        scene.share()
+        scene.want(A, Policy(owns=("fruit", "math")))
+        scene.want(MATH, name=OTHER)
+        scene.until_rest(NAME)
+        assert "claims math, which belongs to environment production" in scene.message(NAME)
+        scene.until_rest(OTHER)
+        assert "Application math belongs to environment staging" in scene.message(OTHER)
+        assert scene.cluster.puts == []
+
+    def test_alone_nobody_is_asked(self, scene: Scene) -> None:
+        """Environments on clusters of their own may have applications of one name."""
+        scene.want(A, name=OTHER)
+
+        assert scene.until_rest(NAME).good == A
+
+    def test_their_passes_never_overlap(self, scene: Scene) -> None:
+        """A list that is read before another PUT would bring back what that one deleted."""
+        entered: dict[str, threading.Event] = {name: threading.Event() for name in ("one", "two", "three")}
+        leave = threading.Event()
+
+        class Slow(FakeCluster):
+            def __init__(self, name: str) -> None:
+                super().__init__(now=lambda: 0.0)
+                self.name = name
+
+            def observe(self, *, resources: bool = False) -> Observation:
+                """Say that a look is under way, and take as long as the test wants."""
+                entered[self.name].set()
+                assert leave.wait(10)
+                return super().observe(resources=resources)
+
+        names = tuple(entered)
+        scene.git = dict.fromkeys(names, NotRead(why="x"))
+        passes = scene.build(
+            clusters={name: Slow(name) for name in names},
+            neighbours={"one": ("two",), "two": ("one",), "three": ()},
+        )
+        threads = [threading.Thread(target=passes.run, args=(name,)) for name in names]
+        threads[0].start()
+        assert entered["one"].wait(5)
+        for thread in threads[1:]:
+            thread.start()
+        assert entered["three"].wait(5), "another cluster's passes do not wait"
+        assert not entered["two"].wait(0.3), "two looks at one cluster at once"
+        leave.set()
+        eventually(entered["two"].is_set, within=5)
+        for thread in threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+    def test_a_pass_that_fails_lets_the_next_in(self, scene: Scene) -> None:
+        """Whatever became of it."""
+        broken = BrokenStore()
+        scene.store = broken
+        scene.share()
+
+        for name in (NAME, OTHER, NAME):
+            scene.want(A, name=name)
+            assert isinstance(scene.passes.run(name), BackOff)
+
+
+class TestCommit:
+    """What a person wants becomes durable as what a pass notes does."""
+
+    def test_it_is_announced_and_heard(self, scene: Scene) -> None:
+        """One message, one call of each listener; the next pass acts on it."""
+        record = scene.until_rest()
+        scene.heard.clear()
+        paused = Paused(at=at(scene.seconds), actor="ada", reason="a demo")
+        after = scene.passes.commit(record, [paused])
+
+        assert after.paused == paused
+        assert scene.store.load(NAME) == after
+        assert scene.heard == ["paused"]
+        assert scene.store.outbox[-1] == "staging: Paused by ada (a demo), until somebody resumes it."
+
+    def test_one_that_comes_too_late_is_refused(self, scene: Scene) -> None:
+        """The record that it was decided on is not the newest any more."""
+        record = scene.until_rest()
+        scene.passes.commit(record, [RetryAsked(at=at(9), digest=A.digest)])
+
+        with pytest.raises(Conflict):
+            scene.passes.commit(record, [RetryAsked(at=at(9), digest=A.digest)])
 
 
 class Rows:
@@ -278,13 +616,3 @@ def test_a_target_that_fails_keeps_the_order_and_the_message() -> None:
 
     assert outbox.deliver_all() == 2
     assert sent == ["one", "two"]
-
-
-def test_waiting_writes_nothing(scene: Scene) -> None:
-    """A wait leaves no event."""
-    scene.until_live()
-    before = len(scene.store.events[NAME])
-    for _ in range(5):
-        assert isinstance(scene.passes.run(NAME), After)
-
-    assert len(scene.store.events[NAME]) == before

@@ -1,0 +1,124 @@
+"""Runs the API: a loopback socket, a token, uvicorn in a thread of its own, and the file that says where.
+
+Owns the life of the server and `api.json`. Must not know the routes. Invariant: `api.json` is readable by
+the daemon's user alone, is there only while the API answers (but for a daemon that was killed), and the
+token in it is made anew at each start and written nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from deployer import logs
+from deployer.adapters.statedir import StateDirUnusable
+from deployer.web import app
+from deployer.web.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from deployer.web.service import Service
+
+FILE = "api.json"
+"""In the state directory: `{"url": ..., "token": ...}`."""
+
+_TOKEN_BYTES = 32
+"""256 bits."""
+
+_CONNECTIONS = 100
+"""At once. More than every person and every CI job that waits for this daemon; a thousand idle ones would
+use up its file descriptors."""
+
+_GRACE_SECONDS = 1
+"""For answers under way at a stop. A command is one transaction; what waits for a cluster is cut off."""
+
+_JOIN_SECONDS = 2.0
+"""The grace, and uvicorn's own two looks at the clock. A request that hangs is left behind, as a pass is."""
+
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def serving(service: Service, state_dir: Path, *, host: str, port: int) -> Iterator[str]:
+    """Serve inside the `with` block; gives the URL. `state_dir` is locked by this process.
+
+    A port that cannot be had is no reason not to deploy: another one is used, and commands find it in
+    `api.json`. Raises StateDirUnusable if that file cannot be written.
+    """
+    token = secrets.token_hex(_TOKEN_BYTES)
+    logs.hide(token)
+    with _listen(host, port) as listener:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        server = uvicorn.Server(
+            uvicorn.Config(
+                Guard(app.make(service), token),
+                # Named, so that what else is installed does not change how this server behaves.
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                # The process has its own log, and a line per request says nothing that events do not.
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+        )
+        thread = threading.Thread(target=_run, args=(server, listener), name="api", daemon=True)
+        # Connections wait in the socket until uvicorn takes them, so the file is true at once.
+        try:
+            _write(state_dir / FILE, {"url": url, "token": token})
+        except OSError as error:
+            why = f"cannot write {state_dir / FILE}: {error.strerror or error}"
+            message = f"{why}. Without it commands do not find the daemon."
+            raise StateDirUnusable(message) from error
+        try:
+            thread.start()
+            yield url
+        finally:
+            with suppress(OSError):
+                (state_dir / FILE).unlink()
+            server.should_exit = True
+            thread.join(_JOIN_SECONDS)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        listener = socket.create_server((host, 0), family=family)
+        used = listener.getsockname()[1]
+        log.warning("api_port_unusable", wanted=port, why=error.strerror or str(error), used=used)
+        return listener
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    try:
+        server.run(sockets=[listener])
+    except Exception:
+        # The environments go on without it; commands are told that nothing answers.
+        log.exception("api_failed")
+
+
+def _write(path: Path, values: dict[str, str]) -> None:
+    """Write all of it or nothing, for no other eyes."""
+    temporary = path.with_name(f"{path.name}.new")
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
+        json.dump(values, file)
+    temporary.replace(path)

@@ -1,0 +1,187 @@
+"""The whole daemon in this process over a fake cluster: real git, real store, real HTTP, real commands."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import requests
+from click.testing import CliRunner
+
+from deployer.adapters import statedir
+from deployer.adapters.store import SqlStore
+from deployer.cli.context import STORE_FILE
+from deployer.cli.main import cli
+from deployer.engine.controller import Controller
+from deployer.engine.outbox import Outbox
+from deployer.engine.reconcile import Reconciler
+from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
+from deployer.engine.systemd import Notifier
+from deployer.engine.workqueue import WorkQueue
+from deployer.web import Service, serving
+from tests.support.fake_cluster import FakeCluster
+from tests.support.repos import BareRepo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from deployer.core.checks import Answer
+    from deployer.core.events import LogSource
+    from deployer.core.live import Live, Observation
+    from deployer.core.record import Rollout
+    from deployer.core.types import Check
+
+NAME = "staging"
+FOLDER = f"environments/{NAME}"
+
+QUICK = "health: {stability_window: 0s}\nsoak: 0s\n"
+"""An `environment.yaml` for tests that are not about being healthy for long."""
+
+FASTER = 20
+"""The fake cluster's clock runs so many times as fast as ours: its applications take seconds to start."""
+
+SETTINGS = """\
+state_dir: {root}/state
+repositories: {{configs: {{url: "{url}"}}}}
+environments:
+  staging:
+    repository: configs
+    branch: main
+    path: environments/staging
+    cluster: {{address: "http://127.0.0.1:9"}}
+"""
+
+
+class OneAtATime:
+    """The fake cluster for threads: a pass and the API may look at the same moment."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        """Wrap the cluster."""
+        self._cluster = cluster
+        self._lock = threading.Lock()
+
+    def observe(self, *, resources: bool = False) -> Observation:
+        """Look once."""
+        with self._lock:
+            return self._cluster.observe(resources=resources)
+
+    def apply(self, rollout: Rollout, body: Mapping[str, Any]) -> None:
+        """PUT."""
+        with self._lock:
+            self._cluster.apply(rollout, body)
+
+    def probe(self, check: Check, live: Live) -> Answer:
+        """One attempt of a check."""
+        with self._lock:
+            return self._cluster.probe(check, live)
+
+    def log_tail(self, source: LogSource) -> str:
+        """The end of a log."""
+        with self._lock:
+            return self._cluster.log_tail(source)
+
+
+class DaemonSite:
+    """A repository, a cluster, a daemon between them, and a person who types commands."""
+
+    def __init__(self, root: Path) -> None:
+        """Make the repository and the settings. Nothing runs until `running`."""
+        self.root = root
+        self.repo = BareRepo(root / "configs.git")
+        self.state_dir = root / "state"
+        self.settings = root / "deployer.yaml"
+        self.settings.write_text(SETTINGS.format(root=root, url=self.repo.url))
+        self.cluster = FakeCluster(now=lambda: time.monotonic() * FASTER)
+        self.store: SqlStore
+
+    def push(
+        self, app: str = "good:app", *, message: str = "change", policy: str = QUICK, **more: Any
+    ) -> str:
+        """Push a config of one application `fruit`; the commit."""
+        listed = {"name": "fruit", "import_path": app, "route_prefix": "/fruit", **more}
+        files = {
+            f"{FOLDER}/serve_config.yaml": json.dumps({"applications": [listed]}),
+            f"{FOLDER}/environment.yaml": policy,
+        }
+        return self.repo.commit(files, message=message)
+
+    @contextmanager
+    def running(self, *, poll_seconds: float = 3600.0) -> Iterator[None]:
+        """Run the daemon in the block. It learns of a push from a command, unless the poll is short."""
+        with statedir.lock(self.state_dir):
+            self.store = SqlStore.open(self.state_dir / STORE_FILE)
+            queue = WorkQueue()
+            sources = Sources(
+                repositories=[RepositorySpec(name="configs", url=self.repo.url, poll_seconds=poll_seconds)],
+                environments=[
+                    EnvironmentSource(
+                        environment=NAME, repository="configs", ref="refs/heads/main", path=FOLDER
+                    )
+                ],
+                mirrors_dir=self.state_dir / "mirrors",
+                enqueue=queue.add,
+                watch=False,
+            )
+            clusters = {NAME: OneAtATime(self.cluster)}
+            outbox = Outbox(self.store)
+            reconciler = Reconciler(
+                store=self.store,
+                sources=sources,
+                clusters=clusters,
+                now=lambda: datetime.now(UTC),
+                listeners=(outbox,),
+            )
+            controller = Controller(
+                environments=(NAME,),
+                passes=reconciler,
+                queue=queue,
+                sources=sources,
+                outbox=outbox,
+                notifier=Notifier(),
+                workers=2,
+            )
+            service = Service(
+                store=self.store,
+                sources=sources,
+                clusters=clusters,
+                repositories={NAME: "configs"},
+                commit=reconciler.commit,
+                enqueue=lambda name: queue.add(name, front=True),
+                now=lambda: datetime.now(UTC),
+            )
+            controller.start()
+            try:
+                with serving(service, self.state_dir, host="127.0.0.1", port=0):
+                    yield
+            finally:
+                controller.stop()
+                self.store.close()
+
+    def type(self, *args: str) -> Result:
+        """Type `deployer ARGS`; what it printed and its exit code."""
+        return CliRunner().invoke(cli, [*args, "-c", str(self.settings)])
+
+    def json(self, *args: str) -> Any:
+        """The same with `-o json`, for a command that ends well."""
+        result = self.type(*args, "-o", "json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def api(self) -> tuple[str, str]:
+        """Where the API is, and its token."""
+        found = json.loads((self.state_dir / "api.json").read_text())
+        return found["url"], found["token"]
+
+    def http(self, method: str, path: str, **more: Any) -> requests.Response:
+        """One raw request, with nothing added."""
+        url, _ = self.api()
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, f"{url}{path}", timeout=10, **more)

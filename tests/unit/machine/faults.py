@@ -1,0 +1,347 @@
+"""Seeded faults: each is one line of the policy, or of what carries it out, got wrong.
+
+The state machine must catch every one of them. They are made around the real policy: of the record that it
+gets, or of the order that it gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from deployer.core import decide as policy
+from deployer.core.actions import Action, Note, Put, Wait
+from deployer.core.events import (
+    Failed,
+    FailureClass,
+    Good,
+    Healthy,
+    Held,
+    Kind,
+    Observed,
+    Resubmitted,
+    RetryAsked,
+    Started,
+)
+from deployer.core.judge import see
+from deployer.core.live import Live, Observation
+from deployer.core.rest import IDLE_SECONDS
+from deployer.core.types import Desired, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from typing import Any
+
+    from deployer.core.record import Record
+    from deployer.engine.reconcile import Policy as Decide
+
+    Others = Mapping[str, str]
+
+
+def ignores_holds(wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others) -> Action:
+    """A held digest is deployed again."""
+    return policy.decide(wanted, live, replace(record, held=()), now, others)
+
+
+def rolls_back_when_blind(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A cluster that cannot be seen fails its rollout."""
+    rollout = record.rollout
+    if rollout is not None and rollout.applied_at is not None and not isinstance(live, Live):
+        return Note(line=0, events=policy.rejected(record, "unreachable", now))
+    return policy.decide(wanted, live, record, now, others)
+
+
+def trusts_stale_status(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """RUNNING is believed without asking whose PUT it belongs to, or since when."""
+    rollout = record.rollout
+    if rollout is None or rollout.pending or rollout.blind_since is not None or not isinstance(live, Live):
+        return policy.decide(wanted, live, record, now, others)
+    apps = [live.apps.get(name) for name in rollout.release.config.applications()]
+    if not all(app is not None and app.status == "RUNNING" for app in apps):
+        return policy.decide(wanted, live, record, now, others)
+    states = see(live, rollout).states
+    return Note(
+        line=0,
+        events=(
+            Observed(at=now, rollout=rollout.id, states=states, settled=True),
+            Healthy(at=now, rollout=rollout.id),
+            Good(at=now, rollout=rollout.id),
+        ),
+    )
+
+
+def counts_blind_time(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """The deadlines run on while the cluster cannot be seen."""
+    rollout = record.rollout
+    if rollout is not None:
+        since = rollout.phase_since and rollout.phase_since - rollout.blind
+        record = replace(record, rollout=replace(rollout, blind=timedelta(), phase_since=since))
+    return policy.decide(wanted, live, record, now, others)
+
+
+def counts_from_the_start(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """The deadline counts from the start of the rollout, not from Applied."""
+    rollout = record.rollout
+    if rollout is not None and rollout.applied_at is not None:
+        record = replace(record, rollout=replace(rollout, applied_at=rollout.started_at))
+    return policy.decide(wanted, live, record, now, others)
+
+
+def never_repeats_a_put(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A PUT that did not hold is waited for until the deadline, then blamed on the release."""
+    action = policy.decide(wanted, live, record, now, others)
+    if isinstance(action, Note) and any(isinstance(event, Resubmitted) for event in action.events):
+        return Wait(line=0, reason="waiting", seconds=IDLE_SECONDS)
+    return action
+
+
+def forgets_the_rollback(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A failed deploy is left where it is."""
+    action = policy.decide(wanted, live, record, now, others)
+    is_rollback = _starts(action, Kind.ROLLBACK)
+    return Wait(line=0, reason="left alone", seconds=IDLE_SECONDS) if is_rollback else action
+
+
+def holds_after_a_failed_rollback(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """Whatever fails is held, the way back too."""
+    action = policy.decide(wanted, live, record, now, others)
+    if isinstance(action, Note) and isinstance(action.events[-1], Failed):
+        rollout = action.events[-1].rollout
+        return replace(action, events=(*action.events, Held(at=now, rollout=rollout, reason="it failed")))
+    return action
+
+
+def holds_for_want_of_room(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A release that found no room is held like one that is broken."""
+    action = policy.decide(wanted, live, record, now, others)
+    if isinstance(action, Note) and isinstance(failed := action.events[-1], Failed):
+        is_room = failed.failure.failure_class is FailureClass.CAPACITY
+        if is_room and record.rollout is not None and record.rollout.kind is Kind.DEPLOY:
+            return replace(
+                action, events=(*action.events, Held(at=now, rollout=failed.rollout, reason="it failed"))
+            )
+    return action
+
+
+def deploys_every_commit(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A commit with the same config becomes a rollout: a sick cluster makes it reject its good release."""
+    action = policy.decide(wanted, live, record, now, others)
+    last = record.last
+    is_idle = isinstance(action, Wait) and isinstance(live, Live) and record.rollout is None
+    if is_idle and isinstance(wanted, Desired) and last is not None:
+        is_new = last.release.revision != wanted.release.revision
+        if is_new and last.release.digest == wanted.release.digest:
+            started = Started(
+                at=now,
+                rollout=record.next_rollout_id(),
+                kind=Kind.DEPLOY,
+                release=wanted.release,
+                policy=wanted.policy,
+                trigger="push",
+            )
+            return Note(line=0, events=(started,))
+    return action
+
+
+def puts_before_the_intent(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """An applied rollout is sent again whenever the cluster looks different, without an intent."""
+    action = policy.decide(wanted, live, record, now, others)
+    is_again = isinstance(action, Note) and any(isinstance(e, Resubmitted) for e in action.events)
+    if is_again and record.rollout is not None:
+        return Put(line=0, rollout=record.rollout, body=record.rollout.release.config.body())
+    return action
+
+
+def takes_all_for_its_own(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """The whole set is replaced, whoever owns it."""
+    names = live.apps.keys() if isinstance(live, Live) else set()
+    return policy.decide(wanted, live, replace(record, apps=record.apps | names), now, others)
+
+
+def leaves_others_out(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """The body has our applications alone."""
+    action = policy.decide(wanted, live, record, now, others)
+    if not isinstance(action, Put):
+        return action
+    ours = action.rollout.release.config.applications()
+    kept = [one for one in action.body["applications"] if one["name"] in ours]
+    return replace(action, body={**action.body, "applications": kept})
+
+
+def knows_no_neighbours(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """Two environments on one cluster take an application from each other."""
+    del others
+    return policy.decide(wanted, live, record, now)
+
+
+def has_no_stability_window(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """RUNNING and HEALTHY once is healthy."""
+    return policy.decide(wanted, live, _judged(record, stability_window=0.0), now, others)
+
+
+def skips_the_checks(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A release is good that answers its checks with errors."""
+    return policy.decide(wanted, live, _judged(record, checks=()), now, others)
+
+
+def soaks_unseen(wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others) -> Action:
+    """Time in which the cluster could not be seen counts as soaked."""
+    rollout = record.rollout
+    if rollout is not None and rollout.soak_since is not None:
+        record = replace(record, rollout=replace(rollout, soak_since=rollout.soak_since - rollout.blind))
+    return policy.decide(wanted, live, record, now, others)
+
+
+def counts_no_flaps(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """What flaps may go on flapping until it looks well for long enough."""
+    rollout = record.rollout
+    if rollout is not None:
+        record = replace(record, rollout=replace(rollout, flaps=0, sick_since=None))
+    return policy.decide(wanted, live, record, now, others)
+
+
+def gives_an_environment_no_second_try(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A runtime environment that could not be made fails the rollout at once."""
+    rollout = record.rollout
+    if rollout is not None:
+        record = replace(record, rollout=replace(rollout, retries=policy.RETRIES))
+    return policy.decide(wanted, live, record, now, others)
+
+
+def restores_what_git_says(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A cluster that lost its state gets the newest commit, not what ran there."""
+    action = policy.decide(wanted, live, record, now, others)
+    if isinstance(action, Note) and _starts(action, Kind.RESTORE) and isinstance(wanted, Desired):
+        started: Any = action.events[-1]
+        return replace(action, events=(*action.events[:-1], replace(started, release=wanted.release)))
+    return action
+
+
+def forgets_to_restore(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A cluster that lost its state stays empty."""
+    action = policy.decide(wanted, live, record, now, others)
+    is_restore = _starts(action, Kind.RESTORE)
+    return Wait(line=0, reason="left alone", seconds=IDLE_SECONDS) if is_restore else action
+
+
+def heals_without_end(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """Whoever edits by hand is fought for ever."""
+    return policy.decide(wanted, live, replace(record, repairs=()), now, others)
+
+
+def heals_while_paused(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A pause does not keep drift from being healed."""
+    action = policy.decide(wanted, live, replace(record, paused=None), now, others)
+    return action if _starts(action, Kind.HEAL) else policy.decide(wanted, live, record, now, others)
+
+
+def deploys_while_paused(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """Nor a new release from being deployed."""
+    action = policy.decide(wanted, live, replace(record, paused=None), now, others)
+    return action if _starts(action, Kind.DEPLOY) else policy.decide(wanted, live, record, now, others)
+
+
+def retries_twice(wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others) -> Action:
+    """What failed is tried again, although nobody asked for it."""
+    action = policy.decide(wanted, live, record, now, others)
+    if isinstance(action, Note) and isinstance(action.events[-1], Held) and record.rollout is not None:
+        again = RetryAsked(at=now, digest=record.rollout.release.digest)
+        return replace(action, events=(*action.events, again))
+    return action
+
+
+def undoes_a_rollback(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """What a person rolled back is deployed again, because git still says so."""
+    held = tuple(hold for hold in record.held if not hold.by_person)
+    return policy.decide(wanted, live, replace(record, held=held), now, others)
+
+
+def _starts(action: Action, kind: Kind) -> bool:
+    return isinstance(action, Note) and any(
+        isinstance(event, Started) and event.kind is kind for event in action.events
+    )
+
+
+def _judged(record: Record, **changes: Any) -> Record:
+    rollout = record.rollout
+    if rollout is None:
+        return record
+    return replace(record, rollout=replace(rollout, policy=replace(rollout.policy, **changes)))
+
+
+FAULTS: tuple[Decide, ...] = (
+    ignores_holds,
+    rolls_back_when_blind,
+    trusts_stale_status,
+    counts_blind_time,
+    counts_from_the_start,
+    never_repeats_a_put,
+    forgets_the_rollback,
+    holds_after_a_failed_rollback,
+    holds_for_want_of_room,
+    deploys_every_commit,
+    puts_before_the_intent,
+    takes_all_for_its_own,
+    leaves_others_out,
+    knows_no_neighbours,
+    has_no_stability_window,
+    skips_the_checks,
+    soaks_unseen,
+    counts_no_flaps,
+    gives_an_environment_no_second_try,
+    restores_what_git_says,
+    forgets_to_restore,
+    heals_without_end,
+    heals_while_paused,
+    deploys_while_paused,
+    retries_twice,
+    undoes_a_rollback,
+)
