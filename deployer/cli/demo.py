@@ -190,8 +190,12 @@ The first rollouts are over. Try these in another terminal:
   # the fix
   sed -i 's/price: -1/price: 4/' {_STAGING} && {commit} 'a fair price' && git push -q
 
-  # what runs, and what happened
+  # back by hand: what git says is held until it says something else
+  {program} rollback staging --reason 'too dear' --wait -c {settings}
+
+  # what runs, why, and what happened
   {program} status -c {settings}
+  {program} explain staging -c {settings}
   {program} history -c {settings}
 
 Ctrl-C here stops everything that the demo started.

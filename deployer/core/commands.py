@@ -106,7 +106,7 @@ def resume(record: Record, *, actor: str, reason: str, now: datetime) -> Answer:
 
 
 def retry(record: Record, *, actor: str, reason: str, now: datetime) -> Answer:
-    """Try what git wants once more, although it is held, or failed, or found no room."""
+    """Try what git wants once more: held, failed, without room, or no longer healed."""
     name, seen = record.environment, record.seen
     if not reason:
         return Declined(why=_no_reason(f"deployer retry {name}"), exit_code=USAGE)
@@ -181,6 +181,8 @@ def _failing(record: Record, seen: Release) -> str | None:
         return f"{sentences.name(seen)}, which found no room,"
     if last is not None and last.result is Result.FAILED:
         return f"What failed as {last.id}"
+    if record.drift is not None and is_live(record, seen.digest):
+        return f"The heal of {record.environment}"
     return None
 
 

@@ -117,9 +117,10 @@ def drifted(record: Record, policy: Policy) -> str:
         return f"{what} The policy says `drift: {policy.drift.value}`, so it is left as it is."
     if not policy.heals_per_hour:
         return f"{what} The policy says `heals_per_hour: 0`, so it is left as it is."
+    retry = f"`deployer retry {record.environment} --reason ...` heals it once more."
     return (
         f"{what} It was healed {len(record.repairs)} times within the hour, so it is left as it is now:"
-        f" somebody else changes this cluster. `deployer retry {record.environment}` heals it once more."
+        f" somebody else changes this cluster. {retry}"
     )
 
 
@@ -144,7 +145,7 @@ def no_room(record: Record, due: datetime | None) -> str:
     tail = f" {name(record.good)} is live." if record.good else ""
     return (
         f"{release} found no room on the cluster and is tried again {when}when more resources are free;"
-        f" `deployer retry {record.environment}` tries at once.{tail}"
+        f" `deployer retry {record.environment} --reason ...` tries at once.{tail}"
     )
 
 
@@ -171,7 +172,7 @@ def claims(release: Release, app: str, neighbour: str) -> str:
 
 def held(hold: Hold, record: Record) -> str:
     """What git wants is held. Says what became of the cluster, since that is the first question."""
-    retry = f"Push a fix, or `deployer retry {record.environment}`."
+    retry = f"Push a fix, or `deployer retry {record.environment} --reason ...`."
     if hold.by_person:
         what = f"{hold.release.revision.short} was {hold.reason} at {clock(hold.since)} and is held."
         return f"{what} {_aftermath(record)} {retry}"
@@ -184,7 +185,7 @@ def stalled(last: Finished, record: Record) -> str:
     return (
         what
         if last.kind is not Kind.DEPLOY
-        else f"{what} Push a commit, or `deployer retry {record.environment}`."
+        else f"{what} Push a commit, or `deployer retry {record.environment} --reason ...`."
     )
 
 

@@ -144,7 +144,7 @@ def test_a_broken_change_is_rolled_back_and_held(
     assert state["held"][0]["revision"] == bad
     assert state["message"].startswith(f"{bad[:7]} failed at ")
     assert REASONS[fault] in state["message"]
-    assert state["message"].endswith("Push a fix, or `deployer retry staging`.")
+    assert state["message"].endswith("Push a fix, or `deployer retry staging --reason ...`.")
 
     pick = site.push_file("/README.md", "The same config under another commit.\n", "unrelated commit on top")
     assert site.until_wanted(pick)["mode"] == "held"

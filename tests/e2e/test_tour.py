@@ -18,7 +18,7 @@ def test_the_tour() -> None:
     """Each suggestion does what is said of it; Ctrl-C stops everything that the demo started."""
     require("Ray", find_spec("ray") is not None, "pip install 'ray[serve]'")
     tour = module.take()
-    first, good, after_good, broken, held, after_broken, fix, live, history = tour.steps
+    first, good, after_good, broken, held, after_broken, fix, live, back, why, history = tour.steps
 
     assert "status" in tour.said_at_start
     assert json.loads(first.printed)["total"] == 6
@@ -31,7 +31,10 @@ def test_the_tour() -> None:
     assert json.loads(after_broken.printed)["total"] == 10
     assert '"a fair price" is live' in fix.said
     assert "Synced" in live.printed
-    assert [line.split()[1] for line in history.printed.splitlines()[1:6]] == [
+    assert "is live again" in back.printed
+    assert "too dear" in why.printed
+    assert [line.split()[1] for line in history.printed.splitlines()[1:7]] == [
+        "rollback",
         "deploy",
         "rollback",
         "deploy",

@@ -103,7 +103,7 @@ def take() -> Tour:
             commands = _COMMAND.findall(said)
             clone = Path(commands[0].removeprefix("cd "))
             tour = Tour(folder=clone.parent, said_at_start=said)
-            curl, good, broken, fix, status, history = commands[1:]
+            curl, good, broken, fix, back, status, explain, history = commands[1:]
             tour.steps.append(_type(demo, clone, curl, ""))
             tour.steps.append(_type(demo, clone, good, "is live."))
             tour.steps.append(_type(demo, clone, curl, ""))
@@ -112,6 +112,8 @@ def take() -> Tour:
             tour.steps.append(_type(demo, clone, curl, ""))
             tour.steps.append(_type(demo, clone, fix, "is live."))
             tour.steps.append(_type(demo, clone, status, ""))
+            tour.steps.append(_type(demo, clone, back, "is live. Push a fix, or"))
+            tour.steps.append(_type(demo, clone, explain, ""))
             tour.steps.append(_type(demo, clone, history, ""))
             tour.exit_code, tour.seconds_to_stop = demo.interrupt()
             tour.said_at_end = demo.rest()

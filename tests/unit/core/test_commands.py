@@ -209,6 +209,15 @@ def test_a_retry_waits_for_what_is_under_way() -> None:
     assert "once more when staging#3 has ended, after `deployer resume staging`: it is paused." in message
 
 
+def test_a_drift_that_is_not_healed_any_more_can_be_retried() -> None:
+    """The budget of heals begins anew."""
+    record = record_of(*good(1, A), Drifted(at=at(5), drift=DriftClass.EDITED, what="somebody scaled it"))
+    after = evolve(record, accepted(record, retry(record), RetryAsked).events[0])
+
+    assert after.repairs == ()
+    assert "The heal of staging is tried once more" in accepted(record, retry(record), RetryAsked).message
+
+
 def test_nothing_to_retry_is_a_refusal() -> None:
     """Nothing seen, nothing wrong, or it is being tried right now."""
     assert "Push a config" in declined(retry(Record(environment="staging")))

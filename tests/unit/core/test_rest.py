@@ -583,7 +583,7 @@ class TestWaiting:
 
         assert waits(action, 26) == (
             "e9d71f5 failed at 10:42 UTC (fruit / D: ValueError: bad price) and is held."
-            ' 86f7e43 "commit a" is live. Push a fix, or `deployer retry staging`.'
+            ' 86f7e43 "commit a" is live. Push a fix, or `deployer retry staging --reason ...`.'
         )
 
     def test_a_retry_lets_it_through_once(self) -> None:
@@ -690,7 +690,7 @@ class TestRoom:
         assert events == (Measured(at=at(40), free={"CPU": 2.0}),)
         assert waits(action, 27) == (
             'e9d71f5 "commit b" found no room on the cluster and is tried again not before 10:43 UTC, and'
-            " when more resources are free; `deployer retry staging` tries at once."
+            " when more resources are free; `deployer retry staging --reason ...` tries at once."
             ' 86f7e43 "commit a" is live.'
         )
         assert decided(desired(B), self.cluster(CPU=2.0), record, 41)[1] == ()
@@ -764,7 +764,7 @@ class TestRoom:
         record = record_of(seen(A), started(A), applied(), failed(1, failure_class=FailureClass.CAPACITY))
 
         assert waits(decide(desired(A), running(A), record, at(50)), 27).endswith(
-            "`deployer retry staging` tries at once."
+            "`deployer retry staging --reason ...` tries at once."
         )
 
     def test_what_is_in_the_way_is_in_the_way_when_there_is_room(self) -> None:

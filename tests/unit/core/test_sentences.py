@@ -126,7 +126,8 @@ def test_a_stall_of_a_deploy_says_how_to_go_on() -> None:
     assert record.last is not None
     assert sentences.stalled(record.last, record) == (
         "86f7e43 failed at 10:42 UTC (fruit / D: ValueError: bad price). The cluster was left on it;"
-        ' the last good release is 86f7e43 "commit a". Push a commit, or `deployer retry staging`.'
+        ' the last good release is 86f7e43 "commit a". Push a commit,'
+        " or `deployer retry staging --reason ...`."
     )
 
     record = record_of(*ROLLING_BACK, failed(3))
@@ -145,7 +146,7 @@ def test_what_a_person_rolled_back_is_held_in_other_words() -> None:
 
     assert sentences.held(record.held[0], record) == (
         '86f7e43 was rolled back by ada: slow at 10:42 UTC and is held. 86f7e43 "commit a" is live.'
-        " Push a fix, or `deployer retry staging`."
+        " Push a fix, or `deployer retry staging --reason ...`."
     )
 
 
@@ -177,7 +178,7 @@ def test_a_cluster_out_of_sight() -> None:
             Policy(),
             (),
             " It was healed 0 times within the hour, so it is left as it is now: somebody else changes this"
-            " cluster. `deployer retry staging` heals it once more.",
+            " cluster. `deployer retry staging --reason ...` heals it once more.",
             id="the budget is spent",
         ),
         pytest.param(
