@@ -15,7 +15,7 @@ from deployer.core.compare import code_version, first_difference, matches
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deployer.core.live import Live
+    from deployer.core.live import Deployment, Live
     from deployer.core.record import Rollout
     from deployer.core.types import Release
 
@@ -53,17 +53,24 @@ def deployed_times(live: Live) -> Mapping[str, float]:
 
 
 def starting(live: Live) -> Mapping[str, int]:
-    """How many replicas of each deployment (`app/deployment`) are starting now, where there are any.
+    """How many replicas of each deployment (`app/deployment`) are starting now, where Serve tells of trouble.
 
     When one of them fails after the next PUT, Serve counts it as a failed start of the version that the PUT
-    brought, with the error of the one before (read in 2.60's source, and met on a loaded machine).
+    brought, with the error of the one before (read in 2.60's source, and met on a loaded machine). Between
+    two tries there may be none for a moment. 0 is a deployment that only still says what went wrong.
     """
-    counts = {
-        f"{app.name}/{deployment.name}": sum(replica.state == "STARTING" for replica in deployment.replicas)
+    return {
+        f"{app.name}/{deployment.name}": max(_starting(deployment), int(deployment.status == "UPDATING"))
+        if deployment.message
+        else _starting(deployment)
         for app in live.apps.values()
         for deployment in app.deployments
+        if deployment.message or _starting(deployment)
     }
-    return {name: count for name, count in counts.items() if count}
+
+
+def _starting(deployment: Deployment) -> int:
+    return sum(replica.state == "STARTING" for replica in deployment.replicas)
 
 
 def leaving(

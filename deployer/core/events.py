@@ -150,7 +150,8 @@ class Started(Fact):
     that a rollback answers. `plan` is the change in one line. `nonce` is not empty where the same config
     must be another version to Serve (see `deployer.core.body`). `leaving` are the replicas that must be gone
     at the end, because the code of their application changes. `starting` is how many replicas of a
-    deployment (`app/deployment`) were starting before: Serve counts their failures as the new version's.
+    deployment (`app/deployment`) were starting before, of those that told of trouble: Serve counts their
+    failures as the new version's.
     """
 
     type: Literal["started"] = "started"

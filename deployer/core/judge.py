@@ -126,9 +126,11 @@ def judge(live: Live, rollout: Rollout, sighting: Sighting, now: datetime, *, se
         failure = _failure(failed[0], rollout)
         is_env = failure.failure_class is FailureClass.RUNTIME_ENV
         return Failing(failure=failure, may_retry=is_env and not failed[0].deployments)
-    is_deploy = rollout.kind is Kind.DEPLOY
-    if is_deploy and rollout.put_at is not None and now - rollout.put_at >= STALE:
-        early = _failing_fast(apps, rollout, serving=serving) or _flapping(apps, rollout, now)
+    if rollout.kind is Kind.DEPLOY and rollout.put_at is not None:
+        is_stale = now - rollout.put_at < STALE
+        early = _failing_fast(apps, rollout, serving=serving, is_stale=is_stale)
+        if early is None and not is_stale:
+            early = _flapping(apps, rollout, now)
         if early is not None:
             return Failing(failure=early)
     if sighting.phase is None:
@@ -279,16 +281,20 @@ def _missed_a_flap(rollout: Rollout, states: tuple[State, ...]) -> bool:
     )
 
 
-def _failing_fast(apps: list[App], rollout: Rollout, *, serving: bool) -> Failure | None:
-    """The failure of a start that Serve still repeats: each repetition may load a model for minutes."""
+def _failing_fast(apps: list[App], rollout: Rollout, *, serving: bool, is_stale: bool) -> Failure | None:
+    """The failure of a start that Serve still repeats: each repetition may load a model for minutes.
+
+    Where starts were failing before the PUT too, what is read within a second of it may be about those.
+    """
     given = rollout.policy.fail_fast_after
     limit = (1 if serving else 2) if given is None else given
     if limit == 0:
         return None
     for app in apps:
         for deployment in app.deployments:
-            starts = failed_starts(deployment) - rollout.starting.get(f"{app.name}/{deployment.name}", 0)
-            if starts <= 0:
+            name = f"{app.name}/{deployment.name}"
+            starts = failed_starts(deployment) - rollout.starting.get(name, 0)
+            if starts <= 0 or (is_stale and name in rollout.starting):
                 continue
             failure = _failure_of(app, deployment, rollout)
             # Setting an environment up depends on the network: Serve's own next try is its one retry.

@@ -131,9 +131,22 @@ def test_of_what_is_not_as_good_says_nothing_is_known(seen: Live) -> None:
     assert leaving(seen, ONE, changed(args={"a": 1})) == ()
 
 
-def test_replicas_that_start_are_counted_by_deployment() -> None:
-    """Only where there are any."""
-    busy = deployment(
-        replicas=(Replica(replica_id="r1", state="STARTING"), Replica(replica_id="r2", state="RUNNING"))
-    )
-    assert starting(live(app("fruit", deployments=(busy,)), app("math"))) == {"fruit/D": 1}
+@pytest.mark.parametrize(
+    ("status", "message", "states", "expected"),
+    [
+        ("HEALTHY", "", ["RUNNING"], {}),
+        ("UPDATING", "", ["STARTING", "RUNNING"], {"fruit/D": 1}),
+        ("UPDATING", "Retrying 2 more", ["RUNNING"], {"fruit/D": 1}),
+        ("UPDATING", "Retrying 2 more", ["STARTING", "STARTING"], {"fruit/D": 2}),
+        ("DEPLOY_FAILED", "failed 6 times", ["RUNNING"], {"fruit/D": 0}),
+    ],
+    ids=["at rest", "starting", "between two tries", "trying", "given up"],
+)
+def test_what_was_starting_before(
+    status: str, message: str, states: list[str], expected: dict[str, int]
+) -> None:
+    """By deployment, where Serve tells of trouble or something starts."""
+    replicas = tuple(Replica(replica_id=f"r{n}", state=state) for n, state in enumerate(states))
+    one = deployment(status=status, message=message, replicas=replicas)
+
+    assert starting(live(app("fruit", deployments=(one,)), app("math"))) == expected

@@ -867,9 +867,7 @@ class TestDeadlines:
         assert isinstance(decide(desired(A), busy(A, UPDATING), record, at(22 + 1200)), Wait)
         assert kinds(decide(desired(A), busy(A, UPDATING), record, at(22 + 1201))) == ["failed"]
 
-    @pytest.mark.parametrize(
-        ("elapsed", "seconds"), [(0, 0.25), (5, 0.25), (20, 1.0), (500, 2.0), (-60, 0.25)]
-    )
+    @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 0.1), (5, 0.25), (20, 1.0), (500, 2.0), (-60, 0.1)])
     def test_looks_grow_rarer(self, elapsed: float, seconds: float) -> None:
         """Fast just after the PUT, then in proportion to the time waited; a clock gone back does no harm."""
         action = decide(desired(B), busy(B), looked(busy(B), 22, *B_APPLIED), at(21 + elapsed))
@@ -889,7 +887,7 @@ class TestHealthyCheckedSoakedGood:
         assert action == Wait(
             line=17,
             reason='deploying e9d71f5 "commit b": RUNNING and HEALTHY; watched for 30 s more',
-            seconds=0.25,
+            seconds=0.1,
         )
         assert isinstance(decide(desired(B), running(B), record, at(51.9)), Wait)
 

@@ -317,8 +317,9 @@ class TestProgressing:
     def test_an_old_verdict_of_a_deployment_proves_nothing_while_it_deploys(self) -> None:
         """For one tick after a PUT the deployments show what came of the one before."""
         old = deployment(status="DEPLOY_FAILED", message=CONSTRUCTOR.format(0))
+        rollout = rollout_of(starting={"fruit/D": 0})
 
-        assert isinstance(verdict(fruit("DEPLOYING", old), second=1.5), Progressing)
+        assert isinstance(verdict(fruit("DEPLOYING", old), rollout=rollout, second=1.5), Progressing)
 
 
 class TestFailFast:
@@ -387,11 +388,13 @@ class TestFailFast:
         assert (result.may_retry, result.failure.log) == (False, None)
 
     def test_not_before_the_status_can_be_ours(self) -> None:
-        """Within a second of the PUT a message may still be about the release before."""
+        """Where starts failed before the PUT too, a message within a second of it may be about those."""
         starting = fruit("DEPLOYING", updating(message=CONSTRUCTOR.format(5)))
+        troubled = rollout_of(starting={"fruit/D": 0})
 
-        assert isinstance(verdict(starting, second=1.9), Progressing)
-        assert isinstance(verdict(starting, second=2.0), Failing)
+        assert isinstance(verdict(starting, rollout=troubled, second=1.9), Progressing)
+        assert isinstance(verdict(starting, rollout=troubled, second=2.0), Failing)
+        assert isinstance(verdict(starting, second=1.1), Failing)
 
     @pytest.mark.parametrize("kind", [Kind.ROLLBACK, Kind.RESTORE, Kind.HEAL])
     def test_only_a_deploy(self, kind: Kind) -> None:
