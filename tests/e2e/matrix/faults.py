@@ -84,7 +84,6 @@ FAULTS: tuple[Fault, ...] = (
         outcome=Outcome.ROLLED_BACK,
         failure=FailureClass.CONFIG,
         says="ModuleNotFoundError: No module named 'a_module_that_nobody_installed'",
-        quick=True,
     ),
     Fault(
         id="unknown deployment",
@@ -101,7 +100,6 @@ FAULTS: tuple[Fault, ...] = (
         outcome=Outcome.ROLLED_BACK,
         failure=FailureClass.CODE,
         says="FileNotFoundError: no model file at models/fruit.bin",
-        quick=True,
     ),
     Fault(
         id="constructor exits",
@@ -118,7 +116,6 @@ FAULTS: tuple[Fault, ...] = (
         outcome=Outcome.ROLLED_BACK,
         failure=FailureClass.CODE,
         says="ValueError: cannot use {'fail': True}",
-        quick=True,
     ),
     Fault(
         id="health check fails at start",
@@ -185,6 +182,7 @@ FAULTS: tuple[Fault, ...] = (
         outcome=Outcome.ROLLED_BACK,
         failure=FailureClass.CONFIG,
         says="/nowhere/requirements.txt is not a valid file",
+        quick=True,
     ),
     Fault(
         id="superseded",

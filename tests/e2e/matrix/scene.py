@@ -73,8 +73,8 @@ class Fault:
     """One row.
 
     `provoke` brings it about on a scene where the good release is live and under load. `may_lose`: so many
-    requests; None is any number, where the proxy itself goes. `quick`: in `make test`; the others only in
-    `make matrix`, on a head that a row may kill.
+    requests; None is any number, where the proxy itself goes. `quick`: in `make test`, which has some of the
+    others as stories; all are in `make matrix`, on a head that a row may kill.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""The quick rows of the matrix, on the session's Ray head. `make matrix` runs all of them."""
+"""The quick rows of the matrix that no story tells, on the session's Ray head. `make matrix` runs all."""
 
 from __future__ import annotations
 
