@@ -74,15 +74,21 @@ matrix: $(VENV)/.dev  ## Bring about every failure on a real Ray and write docs/
 	@$(BIN)/python -m tests.e2e.matrix
 
 .PHONY: older
-RAY ?= 2.59.0
-older: $(VENV)/.dev  ## Try the way back on an older Ray (fetches it): RAY=2.59.0
-	@$(BIN)/python -m tests.e2e.older_ray $(RAY)
+RAY_VERSION ?= 2.59.0
+older: $(VENV)/.dev  ## Try the way back on an older Ray (fetches it): RAY_VERSION=2.59.0
+	@$(BIN)/python -m tests.e2e.older_ray $(RAY_VERSION)
 
 .PHONY: machine
 SEED ?= 1
 machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 50 steps, about 10 minutes; SEED=1
 	@$(BIN)/python -m pytest tests/unit/machine -k TestMachine --hypothesis-profile=long \
-	    --hypothesis-seed=$(SEED) --timeout=3600
+	    --hypothesis-seed=$(SEED) --timeout=14400
+
+.PHONY: crash
+RUNS ?= 500
+RAY ?= 20
+crash: $(VENV)/.dev  ## Kill the daemon in the middle of 500 stories and 20 on a real Ray, and write docs/crash.md
+	@$(BIN)/python -m tests.crash --runs $(RUNS) --ray $(RAY) --seed $(SEED) --page
 
 .PHONY: docs
 docs: $(VENV)/.dev  ## Take the tour for real and write its transcript to docs/tour.md

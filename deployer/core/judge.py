@@ -127,7 +127,8 @@ def judge(live: Live, rollout: Rollout, sighting: Sighting, now: datetime, *, se
         is_env = failure.failure_class is FailureClass.RUNTIME_ENV
         return Failing(failure=failure, may_retry=is_env and not failed[0].deployments)
     if rollout.kind is Kind.DEPLOY and rollout.put_at is not None:
-        is_stale = now - rollout.put_at < STALE
+        # A clock that was put back since says nothing about it.
+        is_stale = timedelta() <= now - rollout.put_at < STALE
         early = _failing_fast(apps, rollout, serving=serving, is_stale=is_stale)
         if early is None and not is_stale:
             early = _flapping(apps, rollout, now)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.crash.play import play
 from tests.e2e.test_stories import market, total
 
 if TYPE_CHECKING:
@@ -85,3 +86,14 @@ def test_a_second_daemon_is_refused(site: Site) -> None:
 def applied_events(site: Site) -> list[object]:
     """The `Applied` facts of the site's whole history: one for each PUT that was taken."""
     return [event for event in site.facts() if event.type == "applied"]
+
+
+@pytest.mark.parametrize("seed", [25, 34, 96], ids=["late PUT", "unanswered PUT", "after an event"])
+def test_killed_where_a_call_to_ray_is_held(seed: int, fresh_serve: ServeHead) -> None:
+    """The crash matrix on a real Ray: calls are held on the wire, and the daemon is killed there.
+
+    `make crash` plays twenty of these.
+    """
+    run = play(seed, fresh_serve)
+    assert run.reached
+    assert not run.broken, str(run)

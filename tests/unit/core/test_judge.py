@@ -558,6 +558,15 @@ class TestFlapping:
             "fruit was UNHEALTHY after it had started well: Serve gave no reason",
         )
 
+    def test_seen_after_the_clock_was_put_back(self) -> None:
+        """To before the PUT: what is seen is no verdict of the one before for that."""
+        watch = Watch()
+        watch.look(7, fruit("RUNNING", healthy("a", "b")))
+        result = watch.look(-60, fruit("UNHEALTHY", unhealthy(replica("a"))))
+
+        assert isinstance(result, Failing)
+        assert result.failure.failure_class is FailureClass.FLAPPING
+
     def test_recovered_a_second_time_between_two_looks(self) -> None:
         """The trigger stays, but as many other replicas run."""
         watch = Watch(policy=Policy(max_flaps=1))

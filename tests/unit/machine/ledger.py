@@ -191,6 +191,8 @@ class Ledger:
         self.sent_apps = {name: sent[name] for name in ours}
         self.resting = started
         self.health.up_since = None
+        # What is sick now is sick of what was there before.
+        self.health.was_up = self.health.is_sick = False
 
     # --- what becomes durable ----------------------------------------------------------------------------
 
