@@ -190,9 +190,8 @@ class Ledger:
         self.sent += 1
         self.sent_apps = {name: sent[name] for name in ours}
         self.resting = started
-        self.health.up_since = None
-        # What is sick now is sick of what was there before.
-        self.health.was_up = self.health.is_sick = False
+        # What was seen so far may have been there before.
+        self.health = Health(blind_from=self.health.blind_from, sick_looks=self.health.sick_looks)
 
     # --- what becomes durable ----------------------------------------------------------------------------
 
