@@ -87,7 +87,7 @@ POLICY = (
     ("the cluster can be seen again during a rollout", "note it; the deadline goes on"),
     ("a pause is over", "note it"),
     ("a person asked for a rollback", "cancel what is in flight, start the rollback"),
-    ("a deploy is overtaken by a newer digest", "superseded; start the newer one"),
+    ("a newer digest overtakes what is in flight, if that is no rollback", "superseded; start the newer one"),
     ("a PUT is intended, and found on the cluster", "note it applied: a crash or a lost answer came between"),
     ("a PUT is intended", "send it, unless it would harm somebody else's applications"),
     ("our PUT did not hold", "intend it again, with growing pauses"),
@@ -205,17 +205,15 @@ def _go_on(
     wanted: Wanted, live: Live, record: Record, rollout: Rollout, now: datetime, neighbours: Mapping[str, str]
 ) -> Action:
     """Lines 6 to 17: a rollout is in flight, and the cluster can be seen."""
-    newer = _overtaking(wanted, live, record, rollout, neighbours)
-    if newer is not None:
-        superseded = Superseded(at=now, rollout=rollout.id, by=newer.release.revision.commit)
-        started = rollouts.deploy(newer, live, evolve(record, superseded), now)
-        return Note(line=6, events=(superseded, started))
+    overtaken = _overtaken(wanted, live, record, rollout, now, neighbours)
+    if overtaken is not None:
+        return overtaken
     missing = not_ours(live, rollout, strict=rollout.pending)
     if rollout.pending:
         if missing is None:
             applied = Applied(at=now, rollout=rollout.id, session=live.session, read_back=True)
             return Note(line=7, events=(applied,))
-        return _put(live, record, rollout, neighbours)
+        return _put(live, record, rollout, now, neighbours)
     if missing is not None:
         return _resubmit(live, rollout, missing, record, now)
     keep = rest.keep_log(record)
@@ -245,27 +243,41 @@ def _go_on(
             assert_never(verdict)
 
 
-def _overtaking(
-    wanted: Wanted, live: Live, record: Record, rollout: Rollout, neighbours: Mapping[str, str]
-) -> Desired | None:
-    """The newer release that overtakes a deploy, if there is one that may be deployed.
+def _overtaken(
+    wanted: Wanted, live: Live, record: Record, rollout: Rollout, now: datetime, neighbours: Mapping[str, str]
+) -> Note | None:
+    """The end of a rollout that a newer digest overtakes, and the start of that one's, if it may be deployed.
 
-    Only a deploy is overtaken: a rollback is finished first, bounded by its own deadline, so that the
-    cluster is never left between two releases of which neither is known to work.
+    A rollback is finished first, bounded by its own deadline, so that the cluster is never left between two
+    releases of which neither is known to work. A restore is overtaken only by what came after its start:
+    nothing serves until it is done, and what git had wanted before goes ahead of nothing.
     """
-    if rollout.kind is not Kind.DEPLOY or not isinstance(wanted, Desired):
+    if not isinstance(wanted, Desired) or wanted.release.digest == rollout.release.digest:
         return None
-    if wanted.release.digest == rollout.release.digest or record.paused is not None:
+    is_later = record.seen_at is not None and record.seen_at > rollout.started_at
+    if rollout.kind is Kind.ROLLBACK or (rollout.kind is Kind.RESTORE and not is_later):
         return None
-    return None if rest.in_the_way(wanted, live, record, neighbours) else wanted
+    superseded = Superseded(at=now, rollout=rollout.id, by=wanted.release.revision.commit)
+    after = evolve(record, superseded)
+    newer = rest.waiting(wanted, live, after, now, neighbours)
+    if not isinstance(newer, Desired):
+        return None
+    return Note(line=6, events=(superseded, rollouts.deploy(newer, live, after, now)))
 
 
-def _put(live: Live, record: Record, rollout: Rollout, neighbours: Mapping[str, str]) -> Action:
+def _put(
+    live: Live, record: Record, rollout: Rollout, now: datetime, neighbours: Mapping[str, str]
+) -> Action:
     ours = rollouts.owned(record, rollout.policy, neighbours)
     why = body.obstacle(rollout.release, live, ours, neighbours)
-    if why is not None:
-        return Wait(line=8, reason=sentences.obstacle(rollout.release, why), seconds=IDLE_SECONDS)
-    return Put(line=8, rollout=rollout, body=body.compose(rollout.release, rollout.nonce, live, ours))
+    if why is None:
+        return Put(line=8, rollout=rollout, body=body.compose(rollout.release, rollout.nonce, live, ours))
+    limit = timedelta(seconds=rollout.policy.rollback_deadline)
+    if rollout.kind is Kind.ROLLBACK and now - rollout.started_at - rollout.blind > limit:
+        message = f"not sent within {sentences.span(limit)}: {why}"
+        failure = Failure(failure_class=FailureClass.DEADLINE, message=message)
+        return Note(line=13, events=rollouts.fail(record, failure, now))
+    return Wait(line=8, reason=sentences.obstacle(rollout.release, why), seconds=IDLE_SECONDS)
 
 
 def _resubmit(live: Live, rollout: Rollout, why: str, record: Record, now: datetime) -> Action:

@@ -185,7 +185,7 @@ class Record:
     """An environment's memory: everything `decide` needs of the past.
 
     `sequence` counts the events folded in. `rollouts` counts the rollouts started. `seen` is the
-    release git wanted last; `refused` is what git said since that cannot be deployed. `good` is the
+    release git wanted last, since `seen_at`; `refused` is what git said since that cannot be deployed. `good` is the
     newest good release: the way back; `good_rollout` made it so at `good_at`, judged by `good_policy`, sent
     with `good_nonce`. `apps` are the application names that this environment has on the cluster, `session`
     the life of the Ray head in which it put them there. `repairs` are the heals and restores that were
@@ -196,6 +196,7 @@ class Record:
     sequence: int = 0
     rollouts: int = 0
     seen: Release | None = None
+    seen_at: datetime | None = None
     refused: Refused | None = None
     good: Release | None = None
     good_rollout: str | None = None
@@ -235,7 +236,7 @@ def evolve(record: Record, event: Event) -> Record:
 def _evolve(record: Record, event: Event) -> Record:
     match event:
         case Seen():
-            return replace(record, seen=event.release, refused=None)
+            return replace(record, seen=event.release, seen_at=event.at, refused=None)
         case Refused():
             return replace(record, refused=event)
         case Started():

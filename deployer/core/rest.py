@@ -61,15 +61,15 @@ def begin(wanted: Wanted, live: Live, record: Record, now: datetime, neighbours:
     restore = _restore(live, record, now)
     if restore is not None:
         return restore
-    waiting = _waiting(wanted, live, record, now, neighbours)
-    if isinstance(waiting, Desired):
-        return Note(line=21, events=(rollouts.deploy(waiting, live, record, now),))
+    idle = waiting(wanted, live, record, now, neighbours)
+    if isinstance(idle, Desired):
+        return Note(line=21, events=(rollouts.deploy(idle, live, record, now),))
     heal = _heal(live, record, policy, now, neighbours)
     if heal is not None:
         return heal
-    if isinstance(waiting, Wait) and record.drift is not None:
-        return replace(waiting, reason=f"{sentences.drifted(record, policy)} {waiting.reason}")
-    return waiting
+    if isinstance(idle, Wait) and record.drift is not None:
+        return replace(idle, reason=f"{sentences.drifted(record, policy)} {idle.reason}")
+    return idle
 
 
 def keep_log(record: Record) -> KeepLog | None:
@@ -80,7 +80,7 @@ def keep_log(record: Record) -> KeepLog | None:
     return KeepLog(line=10, rollout=last.id, source=last.failure.log)
 
 
-def in_the_way(
+def _in_the_way(
     desired: Desired, live: Live, record: Record, neighbours: Mapping[str, str]
 ) -> tuple[int, str] | None:
     """Why this release must not be deployed, whatever else happens: the policy's line and a sentence."""
@@ -179,7 +179,7 @@ def _recent_repairs(record: Record, now: datetime) -> tuple[datetime, ...]:
     return tuple(at for at in record.repairs if now - at < timedelta(hours=1))
 
 
-def _waiting(
+def waiting(
     wanted: Wanted, live: Live, record: Record, now: datetime, neighbours: Mapping[str, str]
 ) -> Note | Wait | Desired:
     """Why no deploy starts now, as an order to wait; or what should be deployed."""
@@ -190,7 +190,7 @@ def _waiting(
     if rollouts.is_live(record, wanted.release.digest):
         restart = drift.restart_needed(live, wanted.release)
         return _wait(25, sentences.synced(wanted.release, record, restart))
-    bar = in_the_way(wanted, live, record, neighbours)
+    bar = _in_the_way(wanted, live, record, neighbours)
     if bar is not None and bar[0] == 26:  # noqa: PLR2004 - the line of a held digest
         return _wait(*bar)
     starved = record.starved

@@ -309,13 +309,14 @@ class Reconciler:
         noted: list[str],
         started: float,
     ) -> None:
-        """Log one wide event per pass; one that only repeats what the last one said is for debugging."""
+        """Log one wide event per pass: what is in the way as a warning, what only repeats itself for debugging."""
         reason = action.reason if isinstance(action, Wait) else getattr(outcome, "why", "")
         said = (type(action).__name__, reason)
         is_news = bool(noted) or said != self._said.get(record.environment)
         self._said[record.environment] = said
         release = getattr(wanted, "release", None)
-        (log.info if is_news else log.debug)(
+        tell = log.debug if not is_news else log.warning if isinstance(outcome, BackOff) else log.info
+        tell(
             "reconciled",
             revision=release.revision.short if release else None,
             action=type(action).__name__.lower(),

@@ -419,12 +419,40 @@ class TestOvertaking:
 
         assert isinstance(decided(desired(there), shared, record, 26)[2], Wait)
 
-    @pytest.mark.parametrize("kind", [Kind.ROLLBACK, Kind.RESTORE, Kind.HEAL])
-    def test_what_brings_back_is_not_overtaken(self, kind: Kind) -> None:
+    def test_a_rollback_is_not_overtaken(self) -> None:
         """It is finished first; its own deadline bounds it."""
-        record = record_of(*A_GOOD, started(A, 2, kind, 20), applied(2, 21), seen(C))
+        record = record_of(*ROLLING_BACK, seen(C, 32))
+
+        assert isinstance(decided(desired(C), busy(A), record, 33)[2], Wait)
+
+    @pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.HEAL])
+    @pytest.mark.parametrize("history", [(), (applied(2, 21),)], ids=["its PUT has no answer", "it is stuck"])
+    def test_a_fix_overtakes_a_repair(self, kind: Kind, history: tuple[Event, ...]) -> None:
+        """Whoever pushes while it is stuck, for want of room maybe, does not wait for its deadline."""
+        record = record_of(*A_GOOD, started(A, 2, kind, 20), *history, seen(C, 22))
+        action = decide(desired(C), busy(A), record, at(32))
+
+        assert kinds(action) == ["superseded", "started"]
+        assert isinstance(action, Note)
+        start = action.events[1]
+        assert isinstance(start, Started)
+        assert (start.kind, start.release) == (Kind.DEPLOY, C)
+        assert evolve(evolve(record, action.events[0]), start).good == A
+
+    def test_a_restore_goes_before_what_git_wanted_already(self) -> None:
+        """Nothing serves: first what is known to work."""
+        record = record_of(*A_GOOD, seen(C, 19), started(A, 2, Kind.RESTORE, 20), applied(2, 21))
 
         assert isinstance(decided(desired(C), busy(A), record, 32)[2], Wait)
+
+    @pytest.mark.parametrize("held_too", [False, True], ids=["paused", "held"])
+    def test_what_may_not_be_deployed_does_not_overtake_a_repair(self, held_too: bool) -> None:  # noqa: FBT001
+        """What would wait at rest waits here."""
+        wanted, before = (B, ROLLED_BACK) if held_too else (C, (*A_GOOD, PAUSED))
+        number = 4 if held_too else 2
+        record = record_of(*before, started(A, number, Kind.HEAL, 50), applied(number, 51), seen(wanted, 52))
+
+        assert isinstance(decided(desired(wanted), busy(A), record, 53)[2], Wait)
 
 
 class TestSending:
@@ -450,6 +478,19 @@ class TestSending:
 
         assert action.line == 8
         assert "theirs" in waits(action)
+
+    def test_a_rollback_that_cannot_be_sent_has_a_deadline(self) -> None:
+        """Then it is DEGRADED, loudly: somebody has to act anyway."""
+        record = record_of(*B_FAILED, started(A, 3, Kind.ROLLBACK, 30, policy=Policy(rollback_deadline=60)))
+        theirs = replace(busy(B), apps={**busy(B).apps, "theirs": app("theirs")})
+        assert decide(desired(B), theirs, record, at(90)).line == 8
+
+        action = decide(desired(B), theirs, record, at(91))
+        assert (action.line, kinds(action)) == (13, ["failed"])
+        assert isinstance(action, Note)
+        assert isinstance(failed_now := action.events[0], Failed)
+        assert failed_now.failure.failure_class is FailureClass.DEADLINE
+        assert failed_now.failure.message.startswith("not sent within 1m: Application theirs ")
 
     def test_a_neighbour_s_application_is_never_deleted(self) -> None:
         """Not even if our policy claims it."""

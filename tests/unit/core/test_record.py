@@ -113,6 +113,7 @@ class TestLegal:
             sequence=6,
             rollouts=1,
             seen=B,
+            seen_at=at(0),
             good=B,
             good_rollout=ONE,
             good_at=at(10),

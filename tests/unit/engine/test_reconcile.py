@@ -166,14 +166,17 @@ def test_an_unclear_put_backs_off_and_is_read_back(scene: Scene) -> None:
     assert len(scene.cluster.puts) == 1
 
 
-def test_a_silent_cluster_backs_off(scene: Scene) -> None:
-    """With the reason; nothing is sent."""
+def test_a_silent_cluster_backs_off(scene: Scene, logged: list[Any]) -> None:
+    """With the reason, once as a warning; nothing is sent."""
     scene.cluster.reachable = False
     outcome = scene.passes.run(NAME)
 
     assert isinstance(outcome, BackOff)
     assert "Nothing is changed until it answers." in outcome.why
     assert scene.cluster.puts == []
+    scene.passes.run(NAME)
+    levels = [entry["log_level"] for entry in logged if entry["event"] == "reconciled"]
+    assert levels == ["warning", "debug"]
 
 
 class BrokenStore(MemoryStore):

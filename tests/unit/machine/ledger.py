@@ -104,6 +104,8 @@ class Ledger:
     is_intended: bool = False
     sent: int = 0
     """PUTs that were sent for the rollout in flight."""
+    stamps: dict[str, float] = field(default_factory=dict)
+    """When each application had been deployed before the last PUT: with the same stamp it had no effect."""
     sent_apps: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was sent last for each application."""
     resting: Started | None = None
@@ -141,10 +143,13 @@ class Ledger:
             health.blind_from = None
         if self.rollout is None or self.is_intended or not self.sent:
             return
-        if not runs_config_of(self.rollout.release, seen.apps):
+        names = self.rollout.release.config.applications()
+        is_ours = runs_config_of(self.rollout.release, seen.apps) and not any(
+            seen.apps[name].last_deployed_time_s == self.stamps.get(name) for name in names
+        )
+        if not is_ours:
             health.was_up = health.is_sick = False
             return
-        names = self.rollout.release.config.applications()
         is_sick = any(
             "UNHEALTHY" in (seen.apps[name].status, *(one.status for one in seen.apps[name].deployments))
             for name in names
@@ -188,6 +193,7 @@ class Ledger:
         extra = sent.keys() - ours.keys() - seen.apps.keys()
         demand(not extra, f"a PUT that brings back {extra}")
         self.sent += 1
+        self.stamps = {name: app.last_deployed_time_s for name, app in seen.apps.items()}
         self.sent_apps = {name: sent[name] for name in ours}
         self.resting = started
         # What was seen so far may have been there before.
