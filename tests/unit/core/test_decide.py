@@ -446,7 +446,7 @@ class TestOvertaking:
         assert isinstance(decided(desired(C), busy(A), record, 32)[2], Wait)
 
     @pytest.mark.parametrize("held_too", [False, True], ids=["paused", "held"])
-    def test_what_may_not_be_deployed_does_not_overtake_a_repair(self, held_too: bool) -> None:  # noqa: FBT001
+    def test_what_may_not_be_deployed_does_not_overtake_a_repair(self, held_too: bool) -> None:
         """What would wait at rest waits here."""
         wanted, before = (B, ROLLED_BACK) if held_too else (C, (*A_GOOD, PAUSED))
         number = 4 if held_too else 2
