@@ -309,7 +309,7 @@ class Reconciler:
         noted: list[str],
         started: float,
     ) -> None:
-        """Log one wide event per pass: a warning if something is in the way, for debugging if nothing is new."""
+        """Log one wide event per pass: as a warning if something is in the way, for debugging if not new."""
         reason = action.reason if isinstance(action, Wait) else getattr(outcome, "why", "")
         said = (type(action).__name__, reason)
         is_news = bool(noted) or said != self._said.get(record.environment)
