@@ -184,13 +184,13 @@ class Starved:
 class Record:
     """An environment's memory: everything `decide` needs of the past.
 
-    `sequence` counts the events folded in. `rollouts` counts the rollouts started. `seen` is the
-    release git wanted last, since `seen_at`; `refused` is what git said since that cannot be deployed.
-    `good`     is the newest good release: the way back; `good_rollout` made it so at `good_at`, judged by
-    `good_policy`, sent     with `good_nonce`. `apps` are the application names that this environment has on
-    the cluster, `session`     the life of the Ray head in which it put them there. `repairs` are the heals
-    and restores that were     started within the last hour. `asked` is the rollback that a person asked for
-    and that has not started.
+    `sequence` counts the events folded in. `rollouts` counts the rollouts started. `seen` is the release
+    git wanted last, since `seen_at`; `refused` is what git said since that cannot be deployed. `good` is
+    the newest good release: the way back; `good_rollout` made it so at `good_at`, judged by `good_policy`,
+    sent with `good_nonce`. `apps` are the application names that this environment has on the cluster,
+    `session` the life of the Ray head in which it put them there. `repairs` are the heals and restores that
+    were started within the last hour. `asked` is the rollback that a person asked for and that has not
+    started.
     """
 
     environment: str
