@@ -28,6 +28,7 @@ from deployer.core.events import (
     Seen,
     Superseded,
 )
+from deployer.core.record import tells_of_sickness
 
 if TYPE_CHECKING:
     from deployer.core.events import Event
@@ -52,8 +53,10 @@ def announcement(record: Record, event: Event) -> str | None:
             if event.notes
             else None
         )
+    if isinstance(event, Drifted | DriftEnded) and not _is_told(record, event):
+        return None
     if isinstance(event, Drifted | DriftEnded | Paused | Resumed | RetryAsked | RollbackAsked):
-        return f"{record.environment}: {_change(event)}"
+        return f"{record.environment}: {_change(record, event)}"
     if rollout is None:
         return None
     release = sentences.name(rollout.release)
@@ -77,11 +80,23 @@ def announcement(record: Record, event: Event) -> str | None:
     return None
 
 
-def _change(event: Drifted | DriftEnded | Paused | Resumed | RetryAsked | RollbackAsked) -> str:
+def _is_told(record: Record, event: Drifted | DriftEnded) -> bool:
+    """What is sick now and then is told once an hour, and that it is well again only where it was told."""
+    if isinstance(event, Drifted):
+        return event.drift is not DriftClass.SICK or tells_of_sickness(record, event)
+    known, told_at = record.drift, record.sick_told_at
+    was_sick = known is not None and known.drift is DriftClass.SICK
+    return not was_sick or (known is not None and told_at is not None and told_at >= known.since)
+
+
+def _change(
+    record: Record, event: Drifted | DriftEnded | Paused | Resumed | RetryAsked | RollbackAsked
+) -> str:
     why = f" ({event.reason})" if event.reason else ""
     match event:
         case Drifted(drift=DriftClass.LOST, what=what):
-            return f"{what} The current release is restored."
+            unless = "; while the environment is paused, only on a new Ray head" if record.paused else ""
+            return f"{what} The good release is brought back{unless}."
         case Drifted(what=what):
             return f"drift: {what}"
         case DriftEnded():
@@ -108,10 +123,12 @@ def _next(record: Record, rollout: Rollout, event: Failed) -> str:
     goes_back = rollout.policy.rollback and good is not None and good.digest != rollout.release.digest
     if rollout.kind is not Kind.DEPLOY:
         if rollout.kind in (Kind.HEAL, Kind.RESTORE):
-            return "It is tried again; `deployer explain` says when."
+            return "Serve goes on with it by itself; where it gives up, it is tried again."
         return "The environment is DEGRADED; nothing is tried again until somebody acts."
     if event.failure.failure_class is FailureClass.CAPACITY:
         back = f"Back to {sentences.name(good)}. " if good is not None and goes_back else ""
+        if record.hold_of(rollout.release.digest) is not None:
+            return f"{back}It stays held."
         return f"{back}It is not held: it is tried again when more resources are free."
     if good is None or good.digest == rollout.release.digest:
         return "There is no good release to go back to. Push a fix."

@@ -56,18 +56,26 @@ def foreign(live: Live, ours: Collection[str]) -> tuple[str, ...]:
 
 
 def obstacle(
-    release: Release, live: Live, ours: Collection[str], neighbours: Mapping[str, str]
+    release: Release,
+    live: Live,
+    ours: Collection[str],
+    neighbours: Mapping[str, str],
+    *,
+    adopts: bool = False,
 ) -> str | None:
     """Why the body must not be sent now, as a sentence with the next step; None if nothing is in the way.
 
     `ours` are the names that this environment has on the cluster or owns by policy, without those that the
-    release would add: an application of that name may be somebody's `serve run`. `neighbours` are the
-    applications of this daemon's other environments on the cluster, with their environment.
+    release would add: an application of that name may be somebody else's. `neighbours` are the
+    applications of this daemon's other environments on the cluster, with their environment. `adopts`: a
+    declarative application of a wanted name is taken over, as it is to be when an environment begins.
     """
     wanted = release.config.applications()
     others = [app for app in _foreign(live, ours) if app.name not in wanted]
     sentence = (
-        _taken_name(wanted, live, ours, neighbours) or _taken_prefix(wanted, others) or _not_carried(others)
+        _taken_name(wanted, live, ours, neighbours, adopts=adopts)
+        or _taken_prefix(wanted, others)
+        or _not_carried(others)
     )
     return None if sentence is None else one_line(sentence)
 
@@ -104,7 +112,12 @@ def _carried(live: Live, ours: Collection[str]) -> list[App]:
 
 
 def _taken_name(
-    wanted: Mapping[str, Any], live: Live, ours: Collection[str], neighbours: Mapping[str, str]
+    wanted: Mapping[str, Any],
+    live: Live,
+    ours: Collection[str],
+    neighbours: Mapping[str, str],
+    *,
+    adopts: bool,
 ) -> str | None:
     for name in wanted:
         if name in neighbours:
@@ -113,8 +126,14 @@ def _taken_name(
                 "give one of the two another name."
             )
         app = live.apps.get(name)
-        is_running = app is not None and app.source == "imperative" and app.status != "DELETING"
-        if is_running and name not in ours:
+        if app is None or app.status == "DELETING" or name in ours:
+            continue
+        if app.source != "imperative" and not adopts:
+            return (
+                f"Application {name} runs on the cluster already, and is not this environment's: give ours "
+                "another name, or list it under `owns` in environment.yaml to replace it."
+            )
+        if app.source == "imperative":
             return (
                 f"Application {name} was started on the cluster with `serve run`, and is not this "
                 f"environment's: delete it with `serve.delete({name!r})`, give ours another name, or list "

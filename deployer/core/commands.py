@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from deployer.core import sentences
+from deployer.core import pinned, sentences
 from deployer.core.events import Event, Kind, Paused, Resumed, RetryAsked, RollbackAsked
 from deployer.core.record import Result
 from deployer.core.rollouts import is_live
@@ -112,6 +112,10 @@ def retry(record: Record, *, actor: str, reason: str, now: datetime) -> Answer:
         return Declined(why=_no_reason(f"deployer retry {name}"), exit_code=USAGE)
     if seen is None:
         return Declined(why=f"Git has said nothing yet that could be deployed to {name}. Push a config.")
+    if record.refused is not None:
+        return Declined(
+            why=f"What git wants cannot be deployed, so there is nothing to retry: {record.refused.message}"
+        )
     rollout = record.rollout
     if rollout is not None and rollout.kind is Kind.DEPLOY and rollout.release.digest == seen.digest:
         return Declined(why=f"{rollout.id} is trying {sentences.name(seen)} right now: {_see(name)}.")
@@ -159,6 +163,7 @@ def rollback(
         return Declined(why=_is_held(record, hold))
     if is_live(record, target.digest) and record.drift is None:
         message = f"{sentences.name(target)} is what {name} runs: nothing to do."
+        message += "" if to else " `--to` names an older one."
         return Accepted(events=(), message=message, target=target)
     asked = RollbackAsked(
         at=now,
@@ -201,7 +206,7 @@ def _already_under_way(name: str, target: Release) -> Accepted:
 
 
 def _way_back(record: Record, releases: Sequence[GoodRelease]) -> GoodRelease | Declined:
-    """The release before what runs, or before what just failed."""
+    """The release before what runs, or before what just failed, also if the rollback is done already."""
     name, good = record.environment, record.good
     if good is None or record.good_rollout is None or record.good_at is None:
         return Declined(
@@ -211,7 +216,9 @@ def _way_back(record: Record, releases: Sequence[GoodRelease]) -> GoodRelease | 
     if rollout is not None:
         is_good_left = rollout.kind is Kind.DEPLOY
     else:
-        is_good_left = last is not None and last.result is Result.FAILED
+        hold = record.hold_of(record.seen.digest) if record.seen is not None else None
+        is_rolled_back = hold is not None and not hold.by_person
+        is_good_left = is_rolled_back or (last is not None and last.result is Result.FAILED)
     if is_good_left:
         return GoodRelease(
             rollout=record.good_rollout,
@@ -296,6 +303,9 @@ def _is_held(record: Record, hold: Hold) -> str:
 def _rolling_back(record: Record, target: Release) -> str:
     name, seen = record.environment, record.seen
     begin = f"{name} goes back to {sentences.name(target)}."
+    uris = ", ".join(pinned.shown(uri) for uri in pinned.changeable(target))
+    if uris:
+        begin += f" Its code may not be what it was: {uris} names no version or commit."
     if seen is None or seen.digest == target.digest:
         return begin
     held = f"{sentences.name(seen)}, which git wants, is held until git says something else"

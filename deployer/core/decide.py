@@ -162,6 +162,25 @@ def rejected(record: Record, message: str, now: datetime) -> tuple[Event, ...]:
     return rollouts.fail(record, Failure(failure_class=FailureClass.CONFIG, message=message), now)
 
 
+def unanswered(record: Record, message: str, now: datetime) -> tuple[Event, ...]:
+    """The pending PUT got no clear answer, and the cluster does not show it: the facts that follow, if any.
+
+    It is tried again, without an end, but for a rollback past its deadline: that has failed, loudly, because
+    a Serve whose controller is dead for good answers every PUT with 500 and every GET with 200 (measured).
+    """
+    rollout = record.rollout
+    if rollout is None or not _is_rollback_late(rollout, now):
+        return ()
+    limit = sentences.span(timedelta(seconds=rollout.policy.rollback_deadline))
+    failure = Failure(failure_class=FailureClass.DEADLINE, message=f"not sent within {limit}: {message}")
+    return rollouts.fail(record, failure, now)
+
+
+def _is_rollback_late(rollout: Rollout, now: datetime) -> bool:
+    limit = timedelta(seconds=rollout.policy.rollback_deadline)
+    return rollout.kind is Kind.ROLLBACK and now - rollout.started_at - rollout.blind > limit
+
+
 def _news(wanted: Wanted, record: Record, now: datetime) -> Event | None:
     match wanted:
         case Desired(release=release, notes=notes):
@@ -269,14 +288,12 @@ def _put(
     live: Live, record: Record, rollout: Rollout, now: datetime, neighbours: Mapping[str, str]
 ) -> Action:
     ours = rollouts.owned(record, rollout.policy, neighbours)
-    why = body.obstacle(rollout.release, live, ours, neighbours)
+    why = body.obstacle(rollout.release, live, ours, neighbours, adopts=record.good is None)
     if why is None:
         return Put(line=8, rollout=rollout, body=body.compose(rollout.release, rollout.nonce, live, ours))
-    limit = timedelta(seconds=rollout.policy.rollback_deadline)
-    if rollout.kind is Kind.ROLLBACK and now - rollout.started_at - rollout.blind > limit:
-        message = f"not sent within {sentences.span(limit)}: {why}"
-        failure = Failure(failure_class=FailureClass.DEADLINE, message=message)
-        return Note(line=13, events=rollouts.fail(record, failure, now))
+    late = unanswered(record, why, now)
+    if late:
+        return Note(line=13, events=late)
     return Wait(line=8, reason=sentences.obstacle(rollout.release, why), seconds=IDLE_SECONDS)
 
 

@@ -14,7 +14,7 @@ from deployer.core.body import applications, foreign
 from deployer.core.compare import first_difference
 from deployer.core.events import DriftClass
 from deployer.core.redact import is_secret, one_line, quote
-from deployer.core.rollouts import failed_repair
+from deployer.core.rollouts import failed_on_good
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,9 +51,9 @@ def find(live: Live, record: Record) -> Found | None:
     """
     if record.good is None:
         return None
-    # A repair that failed was sent all the same.
-    repair = failed_repair(record)
-    sent = applications(record.good, record.good_nonce if repair is None else repair.nonce)
+    # What failed was sent all the same.
+    failed = failed_on_good(record)
+    sent = applications(record.good, record.good_nonce if failed is None else failed.nonce)
     found = (
         _lost(live, record, sent)
         or _missing(live, sent)

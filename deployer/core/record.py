@@ -190,7 +190,7 @@ class Record:
     sent with `good_nonce`. `apps` are the application names that this environment has on the cluster,
     `session` the life of the Ray head in which it put them there. `repairs` are the heals and restores that
     were started within the last hour. `asked` is the rollback that a person asked for and that has not
-    started.
+    started. `sick_told_at` is when people were last told that something of it is sick.
     """
 
     environment: str
@@ -210,6 +210,7 @@ class Record:
     apps: frozenset[str] = field(default_factory=frozenset)
     session: str | None = None
     drift: Drift | None = None
+    sick_told_at: datetime | None = None
     repairs: tuple[datetime, ...] = ()
     starved: Starved | None = None
     paused: Paused | None = None
@@ -237,9 +238,9 @@ def evolve(record: Record, event: Event) -> Record:
 def _evolve(record: Record, event: Event) -> Record:
     match event:
         case Seen():
-            return replace(record, seen=event.release, seen_at=event.at, refused=None)
+            return _seen(record, event)
         case Refused():
-            return replace(record, refused=event)
+            return replace(record, refused=event, held=_without_retries(record, None))
         case Started():
             return _started(record, event)
         case Resubmitted():
@@ -298,6 +299,21 @@ def _evolve(record: Record, event: Event) -> Record:
             return _rollback_asked(record, event)
         case _:
             assert_never(event)
+
+
+def _seen(record: Record, event: Seen) -> Record:
+    """What was asked or found out for another digest is over: an unused retry, and a wait for room."""
+    digest = event.release.digest
+    is_other = record.seen is None or record.seen.digest != digest
+    starved = record.starved
+    return replace(
+        record,
+        seen=event.release,
+        seen_at=event.at if is_other else record.seen_at,
+        refused=None,
+        held=_without_retries(record, digest),
+        starved=starved if starved is not None and starved.digest == digest else None,
+    )
 
 
 def _started(record: Record, event: Started) -> Record:
@@ -503,7 +519,14 @@ def _drifted(record: Record, event: Drifted | DriftEnded) -> Record:
         return replace(record, drift=None)
     known = record.drift
     since = known.since if known and known.drift is event.drift else event.at
-    return replace(record, drift=Drift(drift=event.drift, what=event.what, since=since))
+    told_at = event.at if tells_of_sickness(record, event) else record.sick_told_at
+    return replace(record, drift=Drift(drift=event.drift, what=event.what, since=since), sick_told_at=told_at)
+
+
+def tells_of_sickness(record: Record, event: Drifted) -> bool:
+    """Whether people are told that something is sick: once an hour, for what flaps does so for days."""
+    told_at = record.sick_told_at
+    return event.drift is DriftClass.SICK and (told_at is None or event.at - told_at >= _HOUR)
 
 
 def _retry_asked(record: Record, event: RetryAsked) -> Record:
@@ -555,6 +578,11 @@ def _hold_changed(record: Record, digest: str, *, may_retry: bool) -> tuple[Hold
     return tuple(
         replace(hold, may_retry=may_retry) if hold.digest == digest else hold for hold in record.held
     )
+
+
+def _without_retries(record: Record, digest: str | None) -> tuple[Hold, ...]:
+    """The holds, with no permission but for this digest: what a person asked for was what git wanted then."""
+    return tuple(hold if hold.digest == digest else replace(hold, may_retry=False) for hold in record.held)
 
 
 def _finish(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from deployer.core.live import Live
     from deployer.core.record import Record, Starved
-    from deployer.core.types import Policy, Wanted
+    from deployer.core.types import Policy, Release, Wanted
 
 IDLE_SECONDS = 15.0
 """Between two looks at a cluster where nothing is going on: a GET costs Ray 9-34 ms (measured, 2.60)."""
@@ -30,6 +30,9 @@ IDLE_SECONDS = 15.0
 LOST_GRACE = timedelta(seconds=5)
 """Before a cluster that is empty although its head is the same is restored: somebody may be in the middle of
 `serve shutdown` and `serve deploy`."""
+
+SICK_LEAST = timedelta(seconds=60)
+"""As long as something stays known as sick at least: what flaps would be new at every look."""
 
 RESTORE_FIRST_SECONDS = 15.0
 RESTORE_LONGEST_SECONDS = 900.0
@@ -58,7 +61,7 @@ def begin(wanted: Wanted, live: Live, record: Record, now: datetime, neighbours:
     news = _drift_news(live, record, policy, now)
     if news is not None:
         return Note(line=19, events=(news,))
-    restore = _restore(live, record, now)
+    restore = _restore(live, record, policy, now)
     if restore is not None:
         return restore
     idle = waiting(wanted, live, record, now, neighbours)
@@ -88,14 +91,14 @@ def _in_the_way(
     hold = record.hold_of(release.digest)
     if hold is not None and not hold.may_retry:
         return 26, sentences.held(hold, record)
-    gone = _removed(desired, record)
+    gone = _removed(desired, live, record)
     if gone:
         return 29, sentences.removes(release, gone)
     claimed = [name for name in desired.policy.owns if name in neighbours]
     if claimed:
         return 30, sentences.claims(release, claimed[0], neighbours[claimed[0]])
     ours = rollouts.owned(record, desired.policy, neighbours)
-    why = body.obstacle(release, live, ours, neighbours)
+    why = body.obstacle(release, live, ours, neighbours, adopts=record.good is None)
     return (30, sentences.obstacle(release, why)) if why is not None else None
 
 
@@ -108,20 +111,24 @@ def _policy(wanted: Wanted, record: Record) -> Policy:
 
 
 def _drift_news(live: Live, record: Record, policy: Policy, now: datetime) -> Drifted | DriftEnded | None:
-    good, known = record.good, record.drift
-    if good is None or not rollouts.is_live(record, good.digest):
+    known = record.drift
+    if not rollouts.may_be_lost(record):
         return None
     found = drift.find(live, record)
-    if found is not None and policy.drift is OnDrift.IGNORE and found[0] is not DriftClass.LOST:
+    is_kept = rollouts.is_kept(record) and policy.drift is not OnDrift.IGNORE
+    if found is not None and not is_kept and found[0] is not DriftClass.LOST:
         found = None
     if found is None:
-        return DriftEnded(at=now) if known is not None else None
+        is_over = known is not None and (
+            known.drift is not DriftClass.SICK or now - known.since >= SICK_LEAST
+        )
+        return DriftEnded(at=now) if is_over else None
     if known is not None and (known.drift, known.what) == found:
         return None
     return Drifted(at=now, drift=found[0], what=found[1])
 
 
-def _restore(live: Live, record: Record, now: datetime) -> Action | None:
+def _restore(live: Live, record: Record, policy: Policy, now: datetime) -> Action | None:
     """The restore of a cluster that lost its state, or the wait before it; None if it did not.
 
     A new Ray head has lost it for sure, and not even a pause keeps what served from coming back. If the head
@@ -144,7 +151,7 @@ def _restore(live: Live, record: Record, now: datetime) -> Action | None:
     if now < due:
         left = (due - now).total_seconds()
         return Wait(line=20, reason=sentences.lost(record, due), seconds=min(left, IDLE_SECONDS))
-    return Note(line=20, events=(rollouts.repair(Kind.RESTORE, live, record, now),))
+    return Note(line=20, events=(rollouts.repair(Kind.RESTORE, live, record, policy, now),))
 
 
 def _gave_up(kind: Kind, live: Live, record: Record) -> bool:
@@ -169,10 +176,11 @@ def _heal(
         return None
     if len(_recent_repairs(record, now)) >= policy.heals_per_hour:
         return None
-    why = body.obstacle(good, live, rollouts.owned(record, policy, neighbours), neighbours)
+    ours = rollouts.owned(record, policy, neighbours)
+    why = body.obstacle(good, live, ours, neighbours, adopts=False)
     if why is not None:
         return _wait(30, f"{found.what} {sentences.obstacle(good, why)}")
-    return Note(line=22, events=(rollouts.repair(Kind.HEAL, live, record, now),))
+    return Note(line=22, events=(rollouts.repair(Kind.HEAL, live, record, policy, now),))
 
 
 def _recent_repairs(record: Record, now: datetime) -> tuple[datetime, ...]:
@@ -187,19 +195,26 @@ def waiting(
         return _wait(23, sentences.nothing_to_deploy(wanted, record))
     if record.paused is not None:
         return _paused(record, now)
+    failed = rollouts.failed_repair(record)
     if rollouts.is_live(record, wanted.release.digest):
+        if failed is not None and not _all_run(live, failed.release):
+            return _wait(28, sentences.not_repaired(failed))
         restart = drift.restart_needed(live, wanted.release)
         return _wait(25, sentences.synced(wanted.release, record, restart))
     bar = _in_the_way(wanted, live, record, neighbours)
     if bar is not None and bar[0] == 26:  # noqa: PLR2004 - the line of a held digest
         return _wait(*bar)
-    starved = record.starved
-    if starved is not None and starved.digest == wanted.release.digest:
+    last, starved = record.last, record.starved
+    is_starved = starved is not None and starved.digest == wanted.release.digest
+    if last is not None and last.release.digest == wanted.release.digest and rollouts.came_up(live, record):
+        # The same PUT once more restarts nothing, and what runs can prove itself.
+        pass
+    elif last is not None and rollouts.is_stalled(record) and not (is_starved and last.kind is Kind.DEPLOY):
+        return _wait(28, sentences.stalled(last, record))
+    elif starved is not None and is_starved:
         no_room = _no_room(starved, live, record, now)
         if no_room is not None:
             return no_room
-    elif record.last is not None and rollouts.is_stalled(record):
-        return _wait(28, sentences.stalled(record.last, record))
     return _wait(*bar) if bar is not None else wanted
 
 
@@ -231,18 +246,28 @@ def _is_more(before: Mapping[str, float], free: Mapping[str, float]) -> bool:
     )
 
 
-def _removed(desired: Desired, record: Record) -> tuple[str, ...]:
+def _removed(desired: Desired, live: Live, record: Record) -> tuple[str, ...]:
     """The applications that this release would delete, where they are more than one and more than 30 %.
 
-    Nothing is one too many: an empty list is a mistake far more often than a wish.
+    Nothing is one too many: an empty list is a mistake far more often than a wish. Before anything is good,
+    what is ours on the cluster counts; but what only a failed deploy brought there may all be replaced.
     """
-    if record.good is None or desired.policy.allow_delete:
+    if desired.policy.allow_delete:
         return ()
-    before = record.good.config.applications().keys()
     after = desired.release.config.applications().keys()
-    gone = before - after
-    is_too_much = len(gone) > max(1, 0.3 * len(before)) or (not after and before)
-    return tuple(sorted(gone)) if is_too_much else ()
+    if record.good is not None:
+        before = frozenset(record.good.config.applications())
+        missed = before - after
+    else:
+        before = rollouts.owned(record, desired.policy).intersection(live.apps)
+        missed = before - after - record.apps
+    is_too_much = len(missed) > max(1, 0.3 * len(before)) or (not after and before)
+    return tuple(sorted(before - after)) if is_too_much else ()
+
+
+def _all_run(live: Live, release: Release) -> bool:
+    apps = [live.apps.get(name) for name in release.config.applications()]
+    return all(app is not None and app.status == "RUNNING" for app in apps)
 
 
 def _wait(line: int, reason: str) -> Wait:

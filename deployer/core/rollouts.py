@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from deployer.core import body, plan
 from deployer.core.belongs import deployed_times, leaving, starting
+from deployer.core.compare import matches
 from deployer.core.events import DAEMON, Failed, FailureClass, Held, Kind, Started
 from deployer.core.record import Record, Result
 
@@ -63,14 +64,68 @@ def failed_repair(record: Record) -> Finished | None:
 
 
 def is_stalled(record: Record) -> bool:
-    """Whether the last deploy or rollback failed, and nobody has pushed or asked for anything since."""
+    """Whether the last deploy or rollback failed, and nobody has pushed or asked for anything since.
+
+    What was pushed while a rollback ran that failed then is something new, if it has not failed itself.
+    """
+    last, seen = record.last, record.seen
+    if last is None or last.result is not Result.FAILED or seen is None:
+        return False
+    if last.wanted is None or last.wanted != seen.revision.commit:
+        return False
+    if last.kind is not Kind.ROLLBACK:
+        return last.kind is Kind.DEPLOY
+    starved = record.starved
+    tried = {last.release.digest, *(hold.digest for hold in record.held)}
+    return seen.digest in tried or (starved is not None and starved.digest == seen.digest)
+
+
+def is_kept(record: Record) -> bool:
+    """Whether the cluster was last sent the good release, so that it is to be as that says.
+
+    A heal, a restore or a redeploy of it that failed was sent all the same. After a failed rollback nothing
+    is done any more until a person acts.
+    """
+    last, good = record.last, record.good
+    if last is None or good is None or last.kind is Kind.ROLLBACK:
+        return good is not None and is_live(record, good.digest)
+    return is_live(record, good.digest) or failed_on_good(record) is not None
+
+
+def may_be_lost(record: Record) -> bool:
+    """Whether the good release is brought back to a cluster that has lost everything."""
     last = record.last
-    return (
-        last is not None
+    return is_kept(record) or (
+        record.good is not None
+        and last is not None
+        and last.kind is Kind.DEPLOY
         and last.result is Result.FAILED
-        and last.kind in (Kind.DEPLOY, Kind.ROLLBACK)
-        and last.wanted is not None
-        and last.wanted == (record.seen.revision.commit if record.seen else None)
+    )
+
+
+def failed_on_good(record: Record) -> Finished | None:
+    """The last rollout, if it sent the good release and failed, and was no rollback."""
+    last, good = record.last, record.good
+    if last is None or last.result is not Result.FAILED or last.kind is Kind.ROLLBACK:
+        return None
+    return last if good is not None and good.digest == last.release.digest else None
+
+
+def came_up(live: Live, record: Record) -> bool:
+    """Whether the last deploy failed for want of room or time, and all of it runs by now all the same."""
+    last = record.last
+    if last is None or last.kind is not Kind.DEPLOY or last.failure is None:
+        return False
+    if last.failure.failure_class not in (FailureClass.CAPACITY, FailureClass.DEADLINE):
+        return False
+    sent = body.applications(last.release, last.nonce)
+    apps = [live.apps.get(name) for name in sent]
+    return bool(sent) and all(
+        app is not None
+        and app.status == "RUNNING"
+        and matches(sent[app.name], app.config, strict=False)
+        and all(deployment.status == "HEALTHY" for deployment in app.deployments)
+        for app in apps
     )
 
 
@@ -122,10 +177,11 @@ def asked_rollback(live: Live, record: Record, now: datetime) -> Started:
     )
 
 
-def repair(kind: Kind, live: Live, record: Record, now: datetime) -> Started:
-    """The start of a heal or a restore: the current release, as it was."""
+def repair(kind: Kind, live: Live, record: Record, policy: Policy, now: datetime) -> Started:
+    """The start of a heal or a restore: the current release as it was, judged by the policy it is kept by."""
     why = record.drift.what if record.drift is not None else ""
-    return _start_of_good(record, live, now, kind, trigger="drift", old=record.good, reason=why)
+    start = _start_of_good(record, live, now, kind, trigger="drift", old=record.good, reason=why)
+    return replace(start, policy=policy)
 
 
 def fail(record: Record, failure: Failure, now: datetime) -> tuple[Event, ...]:
@@ -226,6 +282,8 @@ def _nonce(release: Release, live: Live, record: Record) -> str:
     2.60 it keeps options that a config no longer sets.
     """
     last = record.last
+    if last is not None and last.release.digest == release.digest and came_up(live, record):
+        return last.nonce
     failed_as_it_is = (
         last is not None
         and last.release.digest == release.digest

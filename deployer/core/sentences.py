@@ -119,8 +119,8 @@ def drifted(record: Record, policy: Policy) -> str:
         return f"{what} The policy says `heals_per_hour: 0`, so it is left as it is."
     retry = f"`deployer retry {record.environment} --reason ...` heals it once more."
     return (
-        f"{what} It was healed {len(record.repairs)} times within the hour, so it is left as it is now:"
-        f" somebody else changes this cluster. {retry}"
+        f"{what} It was healed or restored {len(record.repairs)} times within the hour, so it is left as it"
+        f" is: somebody else changes this cluster. {retry}"
     )
 
 
@@ -142,7 +142,7 @@ def no_room(record: Record, due: datetime | None) -> str:
     last = record.seen
     release = name(last) if last else "it"
     when = f"not before {clock(due)}, and " if due else ""
-    tail = f" {name(record.good)} is live." if record.good else ""
+    tail = f" {_aftermath(record)}" if record.good else ""
     return (
         f"{release} found no room on the cluster and is tried again {when}when more resources are free;"
         f" `deployer retry {record.environment} --reason ...` tries at once.{tail}"
@@ -187,6 +187,12 @@ def stalled(last: Finished, record: Record) -> str:
         if last.kind is not Kind.DEPLOY
         else f"{what} Push a commit, or `deployer retry {record.environment} --reason ...`."
     )
+
+
+def not_repaired(last: Finished) -> str:
+    """A heal or a restore failed, and Serve has not given up."""
+    what = f"{_VERBS[last.kind].capitalize()} {name(last.release)} failed at {clock(last.finished_at)}"
+    return f"{what} ({_why(last)}). Serve goes on with it by itself; where it gives up, it is tried again."
 
 
 def nothing_to_deploy(wanted: Invalid | Absent | NotRead, record: Record) -> str:

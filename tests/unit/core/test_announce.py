@@ -30,7 +30,7 @@ from deployer.core.events import (
     Seen,
     Superseded,
 )
-from deployer.core.record import Record
+from deployer.core.record import Record, evolve
 from deployer.core.types import Policy
 from tests.support.build import (
     applied,
@@ -54,6 +54,10 @@ B_IN_FLIGHT = (*A_GOOD, started(B, 2), applied(2))
 OFF = (*A_GOOD, started(B, 2, policy=Policy(rollback=False)), applied(2))
 CAPACITY = failed(2, 12, FailureClass.CAPACITY)
 LOG = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
+AGAIN = (
+    *(*B_IN_FLIGHT, failed(2), held(2), started(A, 3, Kind.ROLLBACK), applied(3), *ended_well(3, 40)),
+    *(RetryAsked(at=at(41), actor="ada", digest=B.digest), started(B, 4), applied(4)),
+)
 
 ANNOUNCED: list[tuple[str, tuple[Event, ...], Event, str]] = [
     (
@@ -149,7 +153,7 @@ ANNOUNCED: list[tuple[str, tuple[Event, ...], Event, str]] = [
         (*A_GOOD, started(A, 2, Kind.RESTORE), applied(2)),
         failed(2),
         'restore staging#2: 86f7e43 "commit a" failed: fruit / D: ValueError: bad price.'
-        " It is tried again; `deployer explain` says when.",
+        " Serve goes on with it by itself; where it gives up, it is tried again.",
     ),
     (
         "overtaken",
@@ -187,7 +191,21 @@ ANNOUNCED: list[tuple[str, tuple[Event, ...], Event, str]] = [
         "lost",
         A_GOOD,
         Drifted(at=at(2), drift=DriftClass.LOST, what="fruit is gone."),
-        "fruit is gone. The current release is restored.",
+        "fruit is gone. The good release is brought back.",
+    ),
+    (
+        "lost while paused",
+        (*A_GOOD, Paused(at=at(1), actor="ada")),
+        Drifted(at=at(2), drift=DriftClass.LOST, what="fruit is gone."),
+        "fruit is gone. The good release is brought back; while the environment is paused, only on a new Ray"
+        " head.",
+    ),
+    (
+        "a retry of what is held found no room",
+        AGAIN,
+        failed(4, 50, FailureClass.CAPACITY),
+        f'deploy staging#4: {B.revision.short} "commit b" failed: fruit / D: ValueError: bad price.'
+        ' Back to 86f7e43 "commit a". It stays held.',
     ),
     (
         "drifted",
@@ -222,6 +240,26 @@ ANNOUNCED: list[tuple[str, tuple[Event, ...], Event, str]] = [
         'ada asked for 86f7e43 "commit a" back (slow).',
     ),
 ]
+
+
+def sick(second: float) -> Drifted:
+    """Something is UNHEALTHY."""
+    return Drifted(at=at(second), drift=DriftClass.SICK, what="fruit is UNHEALTHY.")
+
+
+def test_what_is_sick_now_and_then_is_told_once_an_hour() -> None:
+    """It would be a message at every look, for days; and that it is well again where it was told."""
+    record, told = record_of(*A_GOOD), []
+    for event in (
+        *(sick(10), sick(20), DriftEnded(at=at(80)), sick(95), DriftEnded(at=at(160))),
+        *(sick(3609), sick(3610), DriftEnded(at=at(3700))),
+    ):
+        told.append(announcement(record, event) is not None)
+        record = evolve(record, event)
+
+    assert told == [True, False, True, False, False, False, True, True]
+
+
 SILENT: list[Event] = [
     seen(A),
     started(A),

@@ -96,7 +96,6 @@ def test_foreign_is_what_is_not_ours_and_not_going() -> None:
 NOTHING_IN_THE_WAY = [
     pytest.param(live(), id="an empty cluster"),
     pytest.param(live(theirs("zoo")), id="another application"),
-    pytest.param(live(theirs("fruit", config=with_env("fruit", "<redacted>"))), id="ours by name: adopted"),
     pytest.param(live(theirs("mine", source="imperative", route_prefix="/fruit")), id="one we own"),
     pytest.param(live(theirs("script", source="imperative", config=None)), id="a `serve run`"),
     pytest.param(live(theirs("zoo", status="DELETING", config=None, route_prefix="/fruit")), id="going"),
@@ -113,6 +112,18 @@ NOTHING_IN_THE_WAY = [
 def test_a_body_that_takes_nothing_away_is_sent(there: Live) -> None:
     """There is no reason to wait for a person."""
     assert obstacle(release("a", fruit()), there, {"mine"}, {"zoo": "production"}) is None
+
+
+def test_what_runs_under_a_wanted_name_is_adopted_only_at_the_beginning() -> None:
+    """Later it is somebody else's, whom a rollback would take it away from."""
+    there = live(theirs("fruit", config=with_env("fruit", "<redacted>")))
+
+    assert obstacle(release("a", fruit()), there, {"mine"}, {}, adopts=True) is None
+    assert obstacle(release("a", fruit()), there, {"fruit"}, {}) is None
+    assert obstacle(release("a", fruit()), there, {"mine"}, {}) == (
+        "Application fruit runs on the cluster already, and is not this environment's: give ours another "
+        "name, or list it under `owns` in environment.yaml to replace it."
+    )
 
 
 IN_THE_WAY = [

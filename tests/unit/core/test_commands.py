@@ -218,6 +218,14 @@ def test_a_drift_that_is_not_healed_any_more_can_be_retried() -> None:
     assert "The heal of staging is tried once more" in accepted(record, retry(record), RetryAsked).message
 
 
+def test_what_cannot_be_read_cannot_be_retried() -> None:
+    """The permission would wait for a digest that git does not want now."""
+    refused = Refused(at=at(9), message="x.yaml:4:5: unknown key")
+    why = declined(retry(record_of(*good(1, A), *failed(2, B), refused)))
+
+    assert why == "What git wants cannot be deployed, so there is nothing to retry: x.yaml:4:5: unknown key"
+
+
 def test_nothing_to_retry_is_a_refusal() -> None:
     """Nothing seen, nothing wrong, or it is being tried right now."""
     assert "Push a config" in declined(retry(Record(environment="staging")))
@@ -269,6 +277,29 @@ def test_back_from_a_deploy_in_flight_is_the_good_release() -> None:
 
     left = record_of(*good(1, A), *failed(2, B))
     assert target(left, rollback(left, (1, A))) == (A, "staging#1")
+
+
+def test_back_when_the_daemon_was_quicker_is_nothing_to_do() -> None:
+    """The rollback is done; one release further would be held, and the good one with it."""
+    record = record_of(*good(1, A), *good(2, B), *failed(3, C), *good(4, B, Kind.ROLLBACK))
+    answer = accepted(record, rollback(record, (4, B), (2, B), (1, A)))
+
+    assert answer.target == B
+    assert answer.message.endswith("is what staging runs: nothing to do. `--to` names an older one.")
+    further = rollback(record, (4, B), (2, B), (1, A), to="1")
+    assert target(record, further) == (A, "staging#1")
+
+
+def test_back_to_code_that_may_have_changed_is_said() -> None:
+    """A branch's archive brings what is there now."""
+    moving = release(
+        "moving",
+        {"name": "fruit", "import_path": "a:b", "runtime_env": {"working_dir": "https://h/o/HEAD.zip"}},
+    )
+    record = record_of(*good(1, moving), *good(2, B))
+    message = accepted(record, rollback(record, (2, B), (1, moving)), RollbackAsked).message
+
+    assert "Its code may not be what it was: https://h/o/HEAD.zip names no version or commit." in message
 
 
 def test_back_from_a_heal_in_flight_is_the_release_before() -> None:

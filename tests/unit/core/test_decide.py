@@ -13,7 +13,7 @@ from deployer.core import body, rest
 from deployer.core import decide as module
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.body import applications
-from deployer.core.decide import POLICY, RETRY_SECONDS, decide, rejected
+from deployer.core.decide import POLICY, RETRY_SECONDS, decide, rejected, unanswered
 from deployer.core.errors import Problem
 from deployer.core.events import (
     Applied,
@@ -425,6 +425,14 @@ class TestOvertaking:
 
         assert isinstance(decided(desired(C), busy(A), record, 33)[2], Wait)
 
+    def test_an_unrelated_commit_lets_nothing_overtake_a_restore(self) -> None:
+        """The same digest by another commit, or git in disorder meanwhile, makes it no newer."""
+        known = record_of(*A_GOOD, seen(C, 19), started(A, 2, Kind.RESTORE, 20), applied(2, 21))
+        later = replace(C, revision=replace(C.revision, commit="f" * 40))
+        record = evolve(evolve(known, Refused(at=at(25), message="x")), seen(later, 30))
+
+        assert isinstance(decided(desired(later), busy(A), record, 32)[2], Wait)
+
     @pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.HEAL])
     @pytest.mark.parametrize("history", [(), (applied(2, 21),)], ids=["its PUT has no answer", "it is stuck"])
     def test_a_fix_overtakes_a_repair(self, kind: Kind, history: tuple[Event, ...]) -> None:
@@ -491,6 +499,17 @@ class TestSending:
         assert isinstance(failed_now := action.events[0], Failed)
         assert failed_now.failure.failure_class is FailureClass.DEADLINE
         assert failed_now.failure.message.startswith("not sent within 1m: Application theirs ")
+
+    def test_nor_may_one_go_unanswered_for_ever(self) -> None:
+        """A Serve whose controller is dead for good answers each PUT with 500, and each GET with 200."""
+        record = record_of(*B_FAILED, started(A, 3, Kind.ROLLBACK, 30, policy=Policy(rollback_deadline=60)))
+        assert unanswered(record, "HTTP 500", at(90)) == ()
+        assert unanswered(record_of(*B_STARTED), "HTTP 500", at(9999)) == ()
+        assert unanswered(record_of(*A_GOOD), "HTTP 500", at(9999)) == ()
+
+        (event,) = unanswered(record, "HTTP 500", at(91))
+        assert isinstance(event, Failed)
+        assert event.failure.message == "not sent within 1m: HTTP 500"
 
     def test_a_neighbour_s_application_is_never_deleted(self) -> None:
         """Not even if our policy claims it."""
@@ -716,7 +735,7 @@ class TestFailing:
         broken = running(A, status="DEPLOY_FAILED", message="x", deployments=())
         _, events, action = decided(desired(A), broken, record, 40)
 
-        assert [event.type for event in events] == ["observed", "failed"]
+        assert [event.type for event in events] == ["observed", "failed", "drifted"]
         assert action.line == 28
 
     def test_a_failed_start_ends_a_first_deploy_after_two(self) -> None:

@@ -411,6 +411,25 @@ class TestHolds:
         """It is good now."""
         assert record_of(*ROLLED_BACK, RETRY_B, started(B, 4), applied(4), *ended_well(4)).held == ()
 
+    @pytest.mark.parametrize("news", [seen(C, 50), Refused(at=at(50), message="x.yaml:1:1: no")])
+    def test_a_retry_that_had_no_turn_is_over_when_git_wants_something_else(self, news: Event) -> None:
+        """Or a revert would bring back, months later, what nobody asks for any more."""
+        record = record_of(*ROLLED_BACK, RETRY_B)
+        again = evolve(record, seen(replace(B, revision=C.revision), 50)).hold_of(B.digest)
+        assert again is not None
+        assert again.may_retry
+
+        gone = evolve(evolve(record, news), seen(B, 60)).hold_of(B.digest)
+        assert gone is not None
+        assert not gone.may_retry
+
+    def test_a_wait_for_room_is_over_when_git_wants_something_else(self) -> None:
+        """What comes back later is a new wish."""
+        starved = fold("staging", (*DEPLOYED, seen(B), started(B, 2), applied(2), NO_ROOM))
+        assert starved.starved is not None
+        assert evolve(starved, seen(replace(B, revision=C.revision), 50)).starved == starved.starved
+        assert evolve(starved, seen(C, 50)).starved is None
+
     def test_a_retry_that_is_superseded_leaves_the_hold(self) -> None:
         """It proved nothing."""
         overtaken = Superseded(at=at(50), rollout="staging#4", by="c")

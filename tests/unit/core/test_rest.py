@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deployer.core import body
 from deployer.core.actions import KeepLog, Note, Put, Wait
 from deployer.core.decide import decide
 from deployer.core.events import (
@@ -31,6 +32,7 @@ from tests.support.build import (
     app,
     applied,
     at,
+    config,
     decided,
     deployment,
     desired,
@@ -200,6 +202,13 @@ class TestDriftNews:
 
         assert waits(action, 23).startswith(EDITED_WORDS)
 
+    def test_what_is_sick_stays_known_for_a_while(self) -> None:
+        """What flaps would be new at every look."""
+        ill = running(A, status="UNHEALTHY")
+        record, _ = after(desired(A), ill, *A_GOOD)
+        assert isinstance(decide(desired(A), running(A), record, at(109)), Wait)
+        assert isinstance(only(decide(desired(A), running(A), record, at(110))), DriftEnded)
+
     def test_ignore_means_all_but_a_lost_state(self) -> None:
         """Nobody who ignores edits means that nothing need serve."""
         ignore = wanting(Policy(drift=OnDrift.IGNORE))
@@ -309,7 +318,48 @@ class TestRestore:
         record = repaired(drifted(new_head()), Kind.RESTORE, 2, 60, well=False)
         _, _, action = decided(desired(A), running(A, status="DEPLOYING", deployments=()), record, 999)
 
+        assert waits(action, 28) == (
+            'Restoring 86f7e43 "commit a" failed at 10:43 UTC (fruit / D: ValueError: bad price).'
+            " Serve goes on with it by itself; where it gives up, it is tried again."
+        )
+        _, _, action = decided(desired(A), running(A), record, 1200)
         assert waits(action, 25) == '86f7e43 "commit a" is live.'
+
+    def test_the_newest_policy_judges_it(self) -> None:
+        """Who gave it more time to start did so in the same digest."""
+        slow = Policy(deadlines=Deadlines(build=600, schedule=300, start=7200))
+        _, events, _ = decided(desired(A, slow), new_head(), record_of(*A_GOOD), 50)
+
+        assert isinstance(events[-1], Started)
+        assert events[-1].policy == slow
+
+    @pytest.mark.parametrize(
+        ("history", "restored"),
+        [
+            pytest.param(
+                (
+                    *A_GOOD,
+                    seen(B),
+                    started(B, 2, policy=Policy(rollback=False)),
+                    applied(2),
+                    failed(2),
+                    held(2),
+                ),
+                True,
+                id="a deploy failed, and rollback is off",
+            ),
+            pytest.param((*A_GOOD, started(A, 2), applied(2), failed(2)), True, id="a redeploy failed"),
+            pytest.param((*ROLLING_BACK, failed(3)), False, id="a rollback failed: a person has to act"),
+        ],
+    )
+    def test_also_after_what_failed(self, history: tuple[Event, ...], restored: bool) -> None:
+        """Nothing serves, whatever went before."""
+        record = record_of(*history)
+        assert record.seen is not None
+        _, events, _ = decided(desired(record.seen), new_head(), record, 50)
+
+        kinds = [event.kind for event in events if isinstance(event, Started)]
+        assert kinds == ([Kind.RESTORE] if restored else [])
 
     def test_what_it_was_sent_with_is_no_drift(self) -> None:
         """A repair that failed had a nonce that is not the good one's."""
@@ -368,6 +418,15 @@ class TestDeploy:
 
         assert start(decide(desired(C), running(A), evolve(record, seen(C)), at(71))).release == C
         assert start(decide(desired(B), running(A), evolve(record, RETRY_B), at(71))).release == B
+
+    def test_what_was_pushed_while_a_rollback_failed_is_deployed(self) -> None:
+        """It is news, and has not failed."""
+        record = record_of(*ROLLING_BACK, seen(C, 32), failed(3, 60))
+        assert start(decide(desired(C), running(A), record, at(70))).release == C
+
+        for same in (A, B):
+            record = record_of(*ROLLING_BACK, seen(same, 32), failed(3, 60))
+            assert isinstance(decide(desired(same), running(A), record, at(70)), Wait)
 
     def test_the_good_release_is_tried_again_only_when_somebody_acts(self) -> None:
         """A revert pushed during the rollback waits; one pushed after its failure deploys (or a retry)."""
@@ -482,7 +541,7 @@ class TestHeal:
                 record = evolve(record, event)
 
         record, _, action = decided(desired(A), edited(), record, 400)
-        assert waits(action, 25).startswith(f"{EDITED_WORDS} It was healed 3 times within the hour")
+        assert waits(action, 25).startswith(f"{EDITED_WORDS} It was healed or restored 3 times within")
         retried = evolve(record, RetryAsked(at=at(401), actor="ada", digest=A.digest))
         assert start(decide(desired(A), edited(), retried, at(402))).kind is Kind.HEAL
 
@@ -632,6 +691,22 @@ class TestWaiting:
         allowed = desired(new, Policy(allow_delete=True))
         assert start(decide(allowed, running(old), record, at(50))).release == new
 
+    def test_what_is_ours_is_not_emptied_before_anything_is_good(self) -> None:
+        """A new state directory, or a first deploy that failed: an empty list is a mistake there too."""
+        three, one = release("three", "a", "b", "c"), release("one", "a")
+        empty = replace(A, config=nothing())
+        there = running(three)
+        owns = Policy(owns=("a", "b", "c"))
+        adopting = decide(desired(empty, owns), there, record_of(seen(empty)), at(50))
+        assert "removes a, b, c" in waits(adopting, 29)
+        adopting = decide(desired(one, owns), there, record_of(seen(one)), at(50))
+        assert "removes b, c" in waits(adopting, 29)
+
+        tried = (seen(three), started(three), applied(), failed(), held())
+        emptied = decide(desired(empty), there, record_of(*tried, seen(empty)), at(50))
+        assert "removes a, b, c" in waits(emptied, 29)
+        assert start(decide(desired(one), there, record_of(*tried, seen(one)), at(50))).release == one
+
     def test_a_first_deploy_removes_nothing(self) -> None:
         """There is no release to compare with."""
         empty = replace(A, config=nothing())
@@ -763,9 +838,33 @@ class TestRoom:
         """It is not held, and not a stall."""
         record = record_of(seen(A), started(A), applied(), failed(1, failure_class=FailureClass.CAPACITY))
 
-        assert waits(decide(desired(A), running(A), record, at(50)), 27).endswith(
+        assert waits(decide(desired(A), running(C), record, at(50)), 27).endswith(
             "`deployer retry staging --reason ...` tries at once."
         )
+
+    @pytest.mark.parametrize("failure_class", [FailureClass.CAPACITY, FailureClass.DEADLINE])
+    def test_what_came_up_by_itself_proves_itself(self, failure_class: FailureClass) -> None:
+        """Serve went on with it; the same PUT with the same nonce restarts nothing."""
+        again = (*A_GOOD, started(A, 2, nonce="n1"), applied(2), failed(2, failure_class=failure_class))
+        first = (seen(A), started(A, nonce="n1"), applied(), failed(1, failure_class=FailureClass.CAPACITY))
+        history = first if failure_class is FailureClass.CAPACITY else again
+        sent = replace(A, config=config(body.applications(A, "n1")["fruit"]))
+        up = running(sent)
+        event = start(decide(desired(A), up, record_of(*history), at(50)))
+        assert (event.kind, event.release, event.nonce) == (Kind.DEPLOY, A, "n1")
+
+        for other in (
+            running(sent, status="DEPLOYING"),
+            running(sent, deployments=(deployment(status="UPDATING"),)),
+            live(),
+        ):
+            _, events, _ = decided(desired(A), other, record_of(*history), 50)
+            assert not [one for one in events if isinstance(one, Started) and one.kind is Kind.DEPLOY]
+
+    def test_a_rollback_that_failed_is_final_here_too(self) -> None:
+        """The environment is DEGRADED, with room or without."""
+        history = (*STARVED[:-3], failed(3, 60))
+        assert waits(decide(desired(B), running(A), record_of(*history), at(9999)), 28)
 
     def test_what_is_in_the_way_is_in_the_way_when_there_is_room(self) -> None:
         """Somebody may have taken the name meanwhile."""

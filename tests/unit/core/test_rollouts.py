@@ -75,7 +75,7 @@ class TestNonce:
         """As everything that failed as it is."""
         record = record_of(*A_GOOD, started(A, 2, kind), applied(2), failed(2))
 
-        assert rollouts.repair(kind, modern(), record, at(50)).nonce == "staging#3"
+        assert rollouts.repair(kind, modern(), record, Policy(), at(50)).nonce == "staging#3"
 
     def test_what_found_no_room_gets_none(self) -> None:
         """It did not fail to start: the replicas that found room are to stay."""
@@ -91,23 +91,26 @@ class TestNonce:
 
         failing = record_of(started(A, nonce="n1"), applied(), *ended_well(), *B_FAILED[-4:])
         assert rollouts.rollback(modern(), failing, at(50)).nonce == "n1"
-        assert rollouts.repair(Kind.HEAL, modern(), good, at(50)).nonce == "n1"
+        assert rollouts.repair(Kind.HEAL, modern(), good, Policy(), at(50)).nonce == "n1"
 
     def test_an_old_ray_needs_one_where_an_option_would_stick(self) -> None:
         """Before 2.60 what a config added stays when a later one omits it."""
         extra = {"deployments": [{"name": "D", "user_config": {"price": 5}}]}
         edited = live(app("fruit", config={**A.config.applications()["fruit"], **extra}))
         record = record_of(*A_GOOD)
-        assert rollouts.repair(Kind.HEAL, edited, record, at(50)).nonce == "staging#2"
-        assert rollouts.repair(Kind.HEAL, modern(edited), record, at(50)).nonce == ""
+        assert rollouts.repair(Kind.HEAL, edited, record, Policy(), at(50)).nonce == "staging#2"
+        assert rollouts.repair(Kind.HEAL, modern(edited), record, Policy(), at(50)).nonce == ""
 
     def test_also_where_it_was_sent_with_one(self) -> None:
         """The good release's own nonce makes it the version that is there."""
         record = record_of(started(A, nonce="n1"), applied(), *ended_well())
         extra = {"deployments": [{"name": "D", "user_config": {"price": 5}}]}
 
-        assert rollouts.repair(Kind.HEAL, with_nonce("n1"), record, at(50)).nonce == "n1"
-        assert rollouts.repair(Kind.HEAL, with_nonce("n1", **extra), record, at(50)).nonce == "staging#2"
+        assert rollouts.repair(Kind.HEAL, with_nonce("n1"), record, Policy(), at(50)).nonce == "n1"
+        assert (
+            rollouts.repair(Kind.HEAL, with_nonce("n1", **extra), record, Policy(), at(50)).nonce
+            == "staging#2"
+        )
 
 
 def modern(cluster: Live | None = None) -> Live:
@@ -252,7 +255,7 @@ def test_what_nobody_needs_does_not_start(begin: Any) -> None:
 def test_nothing_is_repaired_that_was_never_good() -> None:
     """A bug that asks for it ends here."""
     with pytest.raises(ValueError, match="there is no good release"):
-        rollouts.repair(Kind.HEAL, live(), EMPTY, at(50))
+        rollouts.repair(Kind.HEAL, live(), EMPTY, Policy(), at(50))
 
 
 @pytest.mark.parametrize(("tries", "seconds"), [(0, 2), (1, 2), (2, 4), (5, 32), (6, 60), (10_000, 60)])

@@ -177,8 +177,8 @@ def test_a_cluster_out_of_sight() -> None:
         pytest.param(
             Policy(),
             (),
-            " It was healed 0 times within the hour, so it is left as it is now: somebody else changes this"
-            " cluster. `deployer retry staging --reason ...` heals it once more.",
+            " It was healed or restored 0 times within the hour, so it is left as it is: somebody else"
+            " changes this cluster. `deployer retry staging --reason ...` heals it once more.",
             id="the budget is spent",
         ),
         pytest.param(
