@@ -11,10 +11,12 @@ import getpass
 import json
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from deployer.adapters import statedir
 from deployer.adapters.statedir import StateDirUnusable
@@ -26,6 +28,7 @@ from deployer.core.scrub import plain
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deployer.adapters.statedir import Holder
     from deployer.settings import Settings
 
 API_FILE = "api.json"
@@ -34,14 +37,26 @@ API_FILE = "api.json"
 _CONNECT_SECONDS = 3.05
 """It is on this machine: who has not answered by then is not there."""
 
-_ANSWER_SECONDS = 75.0
-"""The logs of many replicas take up to 55 s; everything else a second, or what a cluster takes (15 s)."""
+_ANSWER_SECONDS = 90.0
+"""The logs of many replicas take up to 75 s: 5 s for a turn at the cluster, a look (15 s), and the reading
+(55 s). `live` needs the first two; everything else is a read or a write of the daemon's store."""
+
+_PATIENCE_SECONDS = 6.0
+"""For a daemon that is there and takes nothing yet: it starts within a second or two, and drops connections
+over which nothing comes after 5 s."""
+
+_AGAIN_SECONDS = 0.2
+"""Between two tries meanwhile."""
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+\\-]")
 
 
 class NotNow(Failure):
     """The daemon does not answer, or not yet: the same request may work later."""
+
+
+class NotYet(NotNow):
+    """The request was not taken, and may be in a moment: to ask again cannot do anything twice."""
 
 
 class Duration(click.ParamType[float]):
@@ -69,14 +84,28 @@ class Daemon:
 
     def get(self, environment: str, what: str, **query: str) -> dict[str, Any]:
         """Read. Raises NotNow, or Failure with the daemon's own words."""
-        return self._ask("GET", environment, what, params=query)
+        return self._ask_patiently("GET", environment, what, params=query)
 
     def post(self, environment: str, command: str, order: dict[str, Any]) -> dict[str, Any]:
         """Command. Raises as `get` does."""
-        return self._ask("POST", environment, command, json={"by": login_name(), **order})
+        return self._ask_patiently("POST", environment, command, json={"by": login_name(), **order})
+
+    def poll(self, environment: str) -> dict[str, Any]:
+        """Read the status, for who asks again anyway. Raises as `get` does."""
+        return self._ask("GET", environment, "status")
+
+    def _ask_patiently(self, method: str, environment: str, what: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self._ask(method, environment, what, **parts)
+            except NotYet:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_AGAIN_SECONDS)
 
     def _ask(self, method: str, environment: str, what: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401
-        url, token = self._find()
+        url, token, holder = self._find()
         try:
             answer = self._session.request(
                 method,
@@ -86,34 +115,49 @@ class Daemon:
                 allow_redirects=False,
                 **parts,
             )
-        except requests.ConnectionError as error:
-            message = f"The daemon is not running: nothing answers at {url}. {_START}"
-            raise NotNow(message) from error
         except requests.RequestException as error:
-            message = f"The daemon did not answer at {url} ({type(error).__name__}): see its log."
+            if _is_refused(error):
+                message = (
+                    f"Nothing answers at {url}: the daemon ({holder}) is starting, or its API failed."
+                    " Try again in a moment, then see its log."
+                )
+                raise NotYet(message) from error
+            message = (
+                f"The daemon did not answer at {url} ({type(error).__name__}): see its log."
+                f" `deployer status {environment}` shows whether anything was done."
+            )
             raise NotNow(message) from error
+        if answer.status_code == requests.codes.unauthorized:
+            # What a killed daemon left behind, until the next one has written its own.
+            message = (
+                f"What answers at {url} does not know the token in {self._state_dir / API_FILE}:"
+                f" the daemon ({holder}) is starting. Try again in a moment."
+            )
+            raise NotYet(message)
         return _understood(answer)
 
-    def _find(self) -> tuple[str, str]:
-        """The URL and the token of the daemon that runs now."""
+    def _find(self) -> tuple[str, str, Holder]:
+        """The URL and the token of the daemon that runs now, and who it is."""
         path = self._state_dir / API_FILE
         try:
             holder = statedir.holder(self._state_dir)
         except StateDirUnusable as error:
-            raise Failure(str(error), Exit.REFUSED) from error
+            # The directory is the daemon's alone, so that others do not even come to see the file.
+            is_others = isinstance(error.__cause__, PermissionError)
+            raise Failure(_not_allowed(path) if is_others else str(error), Exit.REFUSED) from error
         if holder is None:
             message = f"The daemon is not running: nobody holds {self._state_dir}. {_START}"
             raise NotNow(message)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return found["url"], found["token"]
+            return found["url"], found["token"], holder
         except PermissionError as error:
             raise Failure(_not_allowed(path), Exit.REFUSED) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             message = (
                 f"The daemon ({holder}) is starting or stopping: {path} is not there. Try again in a moment."
             )
-            raise NotNow(message) from error
+            raise NotYet(message) from error
 
 
 def writing(function: Any) -> Any:  # noqa: ANN401 - click decorates any callable
@@ -145,10 +189,22 @@ def login_name() -> str:
 _START = "Start it with `deployer run`, or `systemctl start deployer`."
 
 
+_BUSY = (
+    "The daemon is busy: too many connections to its API are open. Try again in a moment; `ss -tp` shows"
+    " whose they are."
+)
+
+
 def _not_allowed(path: Path) -> str:
     return (
         f"Only the user that the daemon runs as may command it, and {path} cannot be read: try with sudo -u."
     )
+
+
+def _is_refused(error: requests.RequestException) -> bool:
+    """Whether there was no connection, so that nothing was sent."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
 
 
 def _understood(answer: requests.Response) -> dict[str, Any]:
@@ -158,6 +214,9 @@ def _understood(answer: requests.Response) -> dict[str, Any]:
             return content
         detail, exit_code = str(content["detail"]), int(content["exit_code"])
     except (ValueError, KeyError, TypeError) as error:
+        if answer.status_code == requests.codes.service_unavailable:
+            # Not in the API's own words, but in its server's, which counts connections.
+            raise NotYet(_BUSY) from error
         message = f"What answers at {answer.url} is not this daemon's API (HTTP {answer.status_code})."
         raise NotNow(message) from error
     if answer.status_code == requests.codes.service_unavailable:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deployer.adapters import statedir
-from deployer.adapters.serve import ServeCluster
+from deployer.adapters.serve import Secrecy, ServeCluster
 from deployer.adapters.store import SqlStore
 from deployer.cli.context import STORE_FILE
 from deployer.engine.controller import Controller
@@ -22,10 +22,10 @@ from deployer.engine.reconcile import Listener, Reconciler
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
-from deployer.web import Service, serving
+from deployer.web import Passes, Service, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from deployer.engine.sources import RepositoryLook
     from deployer.settings import Settings
@@ -47,16 +47,8 @@ def running(
         stack.enter_context(statedir.lock(settings.state_dir))
         store = SqlStore.open(settings.state_dir / STORE_FILE)
         stack.callback(store.close)
-        clusters = {}
-        for name, environment in settings.environments.items():
-            cluster = ServeCluster(
-                environment.cluster.address,
-                token_file=environment.cluster.token_file,
-                ca_file=environment.cluster.ca_file,
-                serve_address=environment.cluster.serve_address,
-            )
-            stack.callback(cluster.close)
-            clusters[name] = cluster
+        secrecies = {name: Secrecy() for name in settings.environments}
+        clusters = _clusters(settings, secrecies, stack)
         queue = WorkQueue()
         sources = Sources(
             repositories=[
@@ -83,18 +75,19 @@ def running(
             enqueue=queue.add,
             on_look=on_look,
         )
-        outbox = Outbox(store)
+        outbox, passes = Outbox(store), Passes()
         reconciler = Reconciler(
             store=store,
             sources=sources,
             clusters=clusters,
             now=lambda: datetime.now(UTC),
-            listeners=(outbox, *listeners),
+            listeners=(outbox, passes, *listeners),
             neighbours=_neighbours(settings),
+            wake=queue.add,
         )
         controller = Controller(
             environments=tuple(settings.environments),
-            passes=reconciler,
+            passes=passes.of(reconciler),
             queue=queue,
             sources=sources,
             outbox=outbox,
@@ -106,7 +99,9 @@ def running(
         service = Service(
             store=store,
             sources=sources,
-            clusters=clusters,
+            # Its own, so that a person's look and a pass do not wait for each other.
+            clusters=_clusters(settings, secrecies, stack),
+            passes=passes,
             repositories={name: one.repository for name, one in settings.environments.items()},
             commit=reconciler.commit,
             enqueue=lambda name: queue.add(name, front=True),
@@ -115,6 +110,24 @@ def running(
         server = settings.server
         stack.enter_context(serving(service, settings.state_dir, host=server.host, port=server.port))
         yield controller
+
+
+def _clusters(
+    settings: Settings, secrecies: Mapping[str, Secrecy], stack: ExitStack
+) -> dict[str, ServeCluster]:
+    """The cluster of each environment, closed with the stack."""
+    clusters = {}
+    for name, environment in settings.environments.items():
+        cluster = ServeCluster(
+            environment.cluster.address,
+            token_file=environment.cluster.token_file,
+            ca_file=environment.cluster.ca_file,
+            serve_address=environment.cluster.serve_address,
+            secrecy=secrecies[name],
+        )
+        stack.callback(cluster.close)
+        clusters[name] = cluster
+    return clusters
 
 
 def _neighbours(settings: Settings) -> dict[str, tuple[str, ...]]:

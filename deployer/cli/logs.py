@@ -1,15 +1,25 @@
-"""`deployer logs`: the ends of the logs of an environment's replicas, read through Ray."""
+"""`deployer logs`: the ends of the logs of an environment's replicas, read through Ray.
+
+With them comes what was kept of a replica that failed. It is in the store, and so there when it is needed
+most: while the cluster cannot be seen, or the daemon is down.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deployer.cli import context
 from deployer.cli.client import Daemon
-from deployer.cli.main import common_options, option
+from deployer.cli.main import Exit, Failure, common_options, option
 from deployer.core.scrub import plain
+
+if TYPE_CHECKING:
+    from deployer.settings import Settings
+
+_ROLLOUTS = 10
+"""The newest ones, among which a kept log is looked for."""
 
 
 @click.command()
@@ -33,18 +43,50 @@ def command(
     settings = context.settings(ctx)
     context.known_environment(settings, environment)
     query = {"app": app} if app is not None else {}
-    found = Daemon(settings).get(environment, "logs", **query)
+    failure, found = None, {"environment": environment, "logs": [], "left_out": 0}
+    try:
+        found = Daemon(settings).get(environment, "logs", **query)
+    except Failure as error:
+        # What is wrong with the question, or who may not ask, gets no answer from the store either.
+        if error.exit_code != Exit.FAILED:
+            raise
+        failure = error
+    found = {**found, "failed": _kept(settings, environment, app), "error": failure and failure.message}
     form = option(ctx, "output") or "table"
     if form != "table":
         context.emit(found, form)
-        return
+    else:
+        _print_all(found, lines)
+    if failure is not None:
+        raise failure
+
+
+def _kept(settings: Settings, environment: str, app: str | None) -> dict[str, Any] | None:
+    """The log that was kept when a replica last made a rollout fail; Ray may not have it any more."""
+    try:
+        with context.reading(settings) as store:
+            entries = store.history(environment, limit=_ROLLOUTS)
+    except Failure:
+        # `deployer status` says what is wrong with it. The logs that there are can be shown all the same.
+        return None
+    for entry in entries:
+        failure = entry.failure
+        if failure is None or failure.log is None or not entry.log:
+            continue
+        # The sentence of such a failure begins with the application and its deployment.
+        if app is None or failure.message.startswith(f"{app} / "):
+            return {"rollout": entry.id, "replica": failure.log.replica, "text": entry.log}
+    return None
+
+
+def _print_all(found: dict[str, Any], lines: int) -> None:
     kept = found["failed"]
     if kept is not None:
         _print(f"{kept['rollout']} failed: {kept['replica']}, as kept then", kept["text"], lines)
     for one in found["logs"]:
         title = f"{one['app']} / {one['deployment']} / {one['replica']} ({one['state']})"
         _print(title, one["error"] or one["text"], lines)
-    if not found["logs"]:
+    if not found["logs"] and found["error"] is None:
         click.echo("No replica has a log now.", err=True)
     if found["left_out"]:
         click.echo(f"{found['left_out']} more replicas were left out: name an application.", err=True)

@@ -35,17 +35,14 @@ def wait(
     ending: Callable[[dict[str, Any]], Ending | None],
     *,
     timeout_seconds: float,
-    on_return: Callable[[], None] | None = None,
 ) -> Ending:
-    """Poll the status until `ending` finds one. `on_return` is called when the daemon answers again."""
+    """Poll the status until `ending` finds one; that may ask the daemon something too."""
     deadline = time.monotonic() + timeout_seconds
     progress, is_away = Progress(), False
     state: dict[str, Any] | None = None
     while True:
         try:
-            if is_away and on_return is not None:
-                on_return()
-            state, is_away = daemon.get(environment, "status"), False
+            state, is_away = daemon.poll(environment), False
             found = ending(state)
             line = progress.line(state)
         except NotNow as error:

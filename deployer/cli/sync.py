@@ -49,13 +49,12 @@ def command(
     if dry_run or not is_waiting:
         say(ctx, answer)
         return
-    sync = waiting.Sync(look=answer["look"], after=answer["after"])
+    sync = waiting.Sync.of(answer)
 
     def ending(state: dict[str, Any]) -> Ending | None:
+        if not sync.is_answered_by(state):
+            sync.ask_again(daemon.post(environment, "sync", order))
+            return None
         return sync.ending(state)
 
-    def look_again() -> None:
-        """The daemon was restarted: its looks are counted anew."""
-        sync.look = daemon.post(environment, "sync", order)["look"]
-
-    end(ctx, environment, wait(daemon, environment, ending, timeout_seconds=timeout, on_return=look_again))
+    end(ctx, environment, wait(daemon, environment, ending, timeout_seconds=timeout))

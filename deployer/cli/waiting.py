@@ -12,8 +12,9 @@ from typing import Any
 
 from deployer.cli.main import Exit
 
-_LOST_AT = frozenset({29})
-"""The line of the policy at which what git wants needs another commit: it removes most applications."""
+_LIVE, _STALLED, _REMOVES = 25, 28, 29
+"""Lines of the policy: git wants what is live; the last rollout failed and a person has to act; what git
+wants removes most applications, and needs another commit."""
 
 _FIGURES = re.compile(r"\d+(?:\.\d+)?")
 
@@ -32,46 +33,87 @@ class Ending:
 class Sync:
     """Waits until git's newest commit is good here, or certainly will not be.
 
-    `look` is the look at git after which it is known which commit that is; `after` the number of the newest
+    `look` is the look at git after which it is known which commit that is, `pass_number` the first pass that
+    began after the wish: both as the daemon `instance` counts them. `after` is the number of the newest
     rollout that had ended when it was asked.
     """
 
+    instance: str
     look: int
+    pass_number: int
     after: int
     target: str | None = None
     revision: str = ""
 
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Sync:
+        """Wait for what the daemon accepted."""
+        return cls(
+            instance=answer["instance"],
+            look=answer["look"],
+            pass_number=answer["pass_number"],
+            after=answer["after"],
+        )
+
+    def is_answered_by(self, state: dict[str, Any]) -> bool:
+        """Whether the daemon that was asked still runs. Another one knows nothing of it, and counts anew."""
+        return bool(state["instance"] == self.instance)
+
+    def ask_again(self, answer: dict[str, Any]) -> None:
+        """Go on with what a daemon that was started since has accepted; what was asked for stays."""
+        self.instance, self.look, self.pass_number = (
+            answer["instance"],
+            answer["look"],
+            answer["pass_number"],
+        )
+
     def ending(self, state: dict[str, Any]) -> Ending | None:
-        """How it ended, by the daemon's status of now; None if it goes on."""
+        """How it ended, by the status that the daemon `instance` tells now; None if it goes on."""
         git = state["git"]
+        if git["looks"] < self.look:
+            # It has not read git since; just started, it does not even know what git wants.
+            return None
         if self.target is None:
-            if git["looks"] < self.look:
-                return None
             if git["trouble"] or git["digest"] is None:
                 return _not_known(git)
             self.target, self.revision = git["digest"], git["revision"]
         attempt = _newest(state, "deploy", self.target)
         if attempt is not None and attempt["result"] == "in_progress":
             return None
-        # What was published before the last event, or for another commit, answers nothing.
-        is_current = state["is_current"] and git["digest"] == self.target
+        is_wanted = git["digest"] == self.target
+        # What was published before the last event, for another commit, or was seen before it was asked for,
+        # answers nothing.
+        is_seen = state["is_current"] and state["pass_number"] >= self.pass_number
+        is_current = is_wanted and is_seen
         is_at_rest = is_current and state["rollout"] is None
-        if is_at_rest and state["sync"] == "Synced":
+        if is_at_rest and (state["sync"], state["health"]) == ("Synced", "Healthy"):
             return self._end("good", Exit.OK, state["message"], attempt)
-        if attempt is not None and self._counts(attempt, is_held=is_current and state["mode"] == "held"):
+        needs_a_person = is_current and (state["mode"] == "held" or _is_stalled(state))
+        if attempt is not None and self._counts(attempt, is_last=needs_a_person):
             return self._of_attempt(attempt, state, is_at_rest=is_at_rest)
-        if git["digest"] != self.target:
+        if not is_wanted and git["digest"] is None and git["trouble"]:
+            # A daemon that was started meanwhile cannot read it.
+            return None
+        if not is_wanted:
             now = f"git wants {_short(git['revision'])} now" if git["digest"] else str(git["problem"])
             return self._end("superseded", Exit.TIMED_OUT, f"{_short(self.revision)} was overtaken: {now}.")
-        if is_at_rest and (state["mode"] in {"held", "paused"} or state["policy"]["line"] in _LOST_AT):
+        return self._left_as_it_is(state) if is_at_rest else None
+
+    def _left_as_it_is(self, state: dict[str, Any]) -> Ending | None:
+        """The ending where the daemon does nothing about it; None where it does, or Serve does by itself."""
+        line = state["policy"]["line"]
+        if state["mode"] in {"held", "paused"} or _is_stalled(state) or line == _REMOVES:
             return self._end("refused", Exit.REFUSED, state["message"])
+        if line == _LIVE and state["sync"] == "OutOfSync":
+            # It drifted, and the policy or the budget forbids the heal.
+            return self._end("failed", Exit.FAILED, state["message"])
         return None
 
-    def _counts(self, attempt: dict[str, Any], *, is_held: bool) -> bool:
+    def _counts(self, attempt: dict[str, Any], *, is_last: bool) -> bool:
         """Whether how this attempt ended is the answer: it was made since, or no other one will be made."""
         if attempt["result"] == "good":
             return False
-        return _number(attempt) > self.after or (attempt["result"] == "failed" and is_held)
+        return _number(attempt) > self.after or (attempt["result"] == "failed" and is_last)
 
     def _of_attempt(
         self, attempt: dict[str, Any], state: dict[str, Any], *, is_at_rest: bool
@@ -82,7 +124,7 @@ class Sync:
             how = f"was overtaken by {_short(by)}" if by else "was cancelled by a person"
             return self._end("superseded", Exit.TIMED_OUT, f"{what} {how}.", attempt)
         why = f"{what} failed ({attempt['failure']['class']}): {attempt['failure']['message']}"
-        back = next((one for one in state["rollouts"] if one["id"] == attempt["followed_by"]), None)
+        back = _way_back(state, attempt)
         if back is None:
             # Where the cluster cannot be seen, the rollback has yet to begin.
             if is_at_rest and state["sync"] != "Unknown":
@@ -107,7 +149,10 @@ class Sync:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """Waits until a rollback has ended. `is_asked` is False if nothing had to be done."""
+    """Waits until a rollback has ended. `is_asked` is False if nothing had to be done.
+
+    What comes of the wish has a higher number than `after`.
+    """
 
     target: str
     after: int
@@ -117,8 +162,7 @@ class Rollback:
         """How it ended, by the daemon's status of now; None if it goes on."""
         attempt = _newest(state, "rollback", self.target)
         if attempt is None or _number(attempt) <= self.after:
-            is_there = state["rollout"] is None and not self.is_asked
-            return Ending(outcome="good", exit_code=Exit.OK, message=state["message"]) if is_there else None
+            return self._not_begun(state)
         id_, to = attempt["id"], _short(attempt["release"]["revision"])
         match attempt["result"]:
             case "in_progress":
@@ -133,6 +177,19 @@ class Rollback:
             case _:
                 message = f"The rollback to {to} was ended by another command."
                 return Ending(outcome="superseded", exit_code=Exit.TIMED_OUT, message=message, rollout=id_)
+
+    def _not_begun(self, state: dict[str, Any]) -> Ending | None:
+        if not self.is_asked:
+            is_there = state["rollout"] is None
+            return Ending(outcome="good", exit_code=Exit.OK, message=state["message"]) if is_there else None
+        others = (one for one in state["rollouts"] if one["kind"] == "rollback")
+        other = next((one for one in others if _number(one) > self.after), None)
+        if other is None:
+            return None
+        message = f"Another rollback, {other['id']} to {_short(other['release']['revision'])}, came first."
+        return Ending(
+            outcome="superseded", exit_code=Exit.TIMED_OUT, message=message, rollout=str(other["id"])
+        )
 
 
 @dataclass(slots=True)
@@ -169,6 +226,19 @@ def _not_known(git: dict[str, Any]) -> Ending:
         exit_code=Exit.INVALID_CONFIG if is_invalid else Exit.FAILED,
         message=str(git["trouble"] or git["problem"]),
     )
+
+
+def _is_stalled(state: dict[str, Any]) -> bool:
+    """Whether nothing more is tried until a person acts. Where git wants what is live, Serve goes on."""
+    return bool(state["policy"]["line"] == _STALLED and state["sync"] == "OutOfSync")
+
+
+def _way_back(state: dict[str, Any], attempt: dict[str, Any]) -> dict[str, Any] | None:
+    """The rollback that answered a failure: the daemon's own, or that of a person who was faster."""
+    later = [
+        one for one in state["rollouts"] if one["kind"] == "rollback" and _number(one) > _number(attempt)
+    ]
+    return next((one for one in later if one["id"] == attempt["followed_by"]), later[-1] if later else None)
 
 
 def _newest(state: dict[str, Any], kind: str, digest: str) -> dict[str, Any] | None:

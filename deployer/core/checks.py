@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deployer.core.redact import is_secret, one_line
-from deployer.core.scrub import REDACTED, plain, scrub
+from deployer.core.scrub import REDACTED, first, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,9 @@ def _unexpected(expected: str, answer: Answer) -> str:
 
     def shown(value: object, path: Path = ()) -> str:
         text = json.dumps(value, ensure_ascii=False)
-        return REDACTED if is_secret(path) else _cut(scrub(plain(text), answer.secrets), _VALUE_WIDTH)
+        return (
+            REDACTED if is_secret(path) else _cut(first(text, answer.secrets, _VALUE_WIDTH + 1), _VALUE_WIDTH)
+        )
 
     try:
         return _difference(json.loads(expected), json.loads(answer.body), (), shown)

@@ -18,6 +18,8 @@ from deployer.core.belongs import deployed_times, not_ours, starting
 from deployer.core.events import (
     Applied,
     Cancelled,
+    DriftClass,
+    Drifted,
     Event,
     Failure,
     FailureClass,
@@ -69,6 +71,9 @@ A PUT while Serve shuts down is answered 200 and ignored (measured, 2.60); a shu
 
 RESUBMIT_LIMIT_SECONDS = 60.0
 """The longest pause between two PUTs of one rollout: somebody else keeps overwriting ours."""
+
+BLIND_SECONDS = 60.0
+"""At rest, before people are told that the cluster cannot be seen: one look that fails is no news."""
 
 RETRY_SECONDS = 10.0
 """Before a runtime environment is tried again: what it is fetched from may only be restarting."""
@@ -134,8 +139,8 @@ def decide(
     if news is not None:
         return Note(line=1, events=(news,))
     match live:
-        case Unreachable(why=why) | Unreadable(why=why):
-            return _blind(why, record, now)
+        case Unreachable(why=why, seconds=seconds) | Unreadable(why=why, seconds=seconds):
+            return _blind(why, seconds, record, now)
         case Live():
             pass
         case _:
@@ -205,8 +210,12 @@ def _is_same(seen: Release, release: Release) -> bool:
     return seen.revision.commit == release.revision.commit and seen.digest == release.digest
 
 
-def _blind(why: str, record: Record, now: datetime) -> Action:
-    rollout = record.rollout
+def _blind(why: str, seconds: float, record: Record, now: datetime) -> Action:
+    rollout, known = record.rollout, record.drift
+    is_known = known is not None and known.drift is DriftClass.UNKNOWN
+    if rollout is None and seconds >= BLIND_SECONDS and rollouts.may_be_lost(record) and not is_known:
+        what = f"The cluster has not been seen for {seconds:.0f} s: {why}"
+        return Note(line=2, events=(Drifted(at=now, drift=DriftClass.UNKNOWN, what=what),))
     if rollout is not None and rollout.applied_at is not None and rollout.blind_since is None:
         return Note(line=2, events=(LostSight(at=now, rollout=rollout.id, why=why),))
     return Wait(line=2, reason=sentences.blind(why, record), seconds=IDLE_SECONDS)

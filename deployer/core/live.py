@@ -95,16 +95,24 @@ class Live:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """No usable answer: refused, timed out, 5xx, 401, 403. No reason to roll back. `why` is a sentence."""
+    """No usable answer: refused, timed out, 5xx, 401, 403. No reason to roll back. `why` is a sentence.
+
+    `seconds` is for how long there has been none already.
+    """
 
     why: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """It answered, but not with what Serve answers (a login page, another service). `why` is a sentence."""
+    """It answered, but not with what Serve answers (a login page, another service). `why` is a sentence.
+
+    `seconds` is for how long it has answered so already.
+    """
 
     why: str
+    seconds: float = 0.0
 
 
 Observation = Live | Unreachable | Unreadable

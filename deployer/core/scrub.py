@@ -3,6 +3,10 @@
 Owns what counts as a secret in a Serve config, and how a text is cleaned of it. Must not know where the
 text goes. Invariant: what comes out of `scrub` holds no value that was given to it, in none of the
 spellings that Serve's messages use, and what comes out of `plain` cannot move a cursor.
+
+Everybody waits while a text is searched (a regular expression keeps the interpreter to itself), and whose
+text it is chooses what is in it. So every pattern here takes time in proportion to the text, whatever that
+is, and a text of which only an end is shown is searched only there (`first` and `last`).
 """
 
 from __future__ import annotations
@@ -27,12 +31,23 @@ MIN_SECRET_CHARACTERS = 6
 _MIN_LINE_CHARACTERS = 16
 """A line of a key file is a secret of its own, since a message may quote one line. Shorter ones are not."""
 
-_INPUT_VALUE = re.compile(r"input_value=.*?, (?=input_type=)", re.DOTALL)
+_INPUT_VALUE = re.compile(r"(\[type=[^\n,]{1,64}, )input_value=.{0,256}?, (?=input_type=)", re.DOTALL)
 """Pydantic quotes what it was given, cut in the middle (`{'TOKEN': 'hunt...`): no search for the whole
-value finds the half that is left, so the quotation goes as a whole (seen in Ray's 400 and 503, 2.60)."""
+value finds the half that is left, so the quotation goes as a whole (seen in Ray's 400 and 503, 2.60).
+It has about 50 characters, four times as many where a quoted message is quoted again, and line breaks only
+where the value is an object that prints itself so (pydantic 2.14). Without the bounds and what stands before
+it, `input_value=` in an ordinary log would take all up to the next error with it."""
 
-_USERINFO = re.compile(r"(?<=://)[^\s/'\"<>]+@")
-"""`user:password@` of a URL, as in a `working_dir` or a pip index."""
+_USERINFO = re.compile(r"://[^\s/'\"<>]+@")
+"""`user:password@` of a URL, as in a `working_dir` or a pip index. It ends at the next slash, so no part of
+a text is searched twice."""
+
+_LEAST_MARGIN = 4096
+"""Characters: more than a quotation of pydantic, or than a token in a URL, has."""
+
+_GROWTH = 3
+"""How much longer a part of a secret can be after the search: six characters of it may be another secret,
+and become the ten of `<redacted>`."""
 
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -77,11 +92,36 @@ def scrub(text: str, secrets: AbstractSet[str]) -> str:
     Finds a value as it is, as JSON and Python escape it, as a URL encodes it, and as `plain` leaves it.
     The longest go first, so that a value inside another does not break it up.
     """
-    text = _USERINFO.sub(f"{REDACTED}@", _INPUT_VALUE.sub("", text))
+    text = _USERINFO.sub(f"://{REDACTED}@", _INPUT_VALUE.sub(r"\1", text))
     spellings = {form for secret in secrets for form in _spellings(secret)}
     for spelling in sorted(spellings, key=len, reverse=True):
         text = text.replace(spelling, REDACTED)
     return text
+
+
+def first(text: str, secrets: AbstractSet[str], characters: int) -> str:
+    """At most so many characters from the start of the text, plain and scrubbed.
+
+    Only that much of it is searched, and a margin, which is then thrown away: the cut can leave the half
+    of a secret at its edge, which no search finds. So the margin is as long as what can be left there.
+    """
+    margin = _margin(secrets)
+    window = text[: 2 * characters + margin]
+    cleaned = scrub(plain(window), secrets)
+    return (cleaned if len(window) == len(text) else cleaned[:-margin])[:characters]
+
+
+def last(text: str, secrets: AbstractSet[str], characters: int) -> str:
+    """At most so many characters from the end of the text, plain and scrubbed; else as `first`."""
+    margin = _margin(secrets)
+    window = text[-(2 * characters + margin) :]
+    cleaned = scrub(plain(window), secrets)
+    return (cleaned if len(window) == len(text) else cleaned[margin:])[-characters:]
+
+
+def _margin(secrets: AbstractSet[str]) -> int:
+    longest = max((len(form) for secret in secrets for form in _spellings(secret)), default=0)
+    return max(_LEAST_MARGIN, _GROWTH * longest)
 
 
 def _values_of(env_vars: object) -> Iterator[str]:

@@ -84,7 +84,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long each phase of a rollout may take, in seconds. They add up, counted from `Applied`.
+    """How long each phase of a rollout may take, in seconds, from when it begins; all of it, their sum.
 
     `build`: Serve imports the code and sets up runtime environments. `schedule`: replicas find room.
     `start`: constructors and first health checks. Serve itself never gives up on the last two

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 import structlog
 
-from deployer.engine.reconcile import After, Again, BackOff, GiveUp, Outcome
+from deployer.engine.reconcile import After, Again, BackOff, GiveUp, NotYet, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,6 +156,8 @@ class Controller:
                 self._queue.add(environment)
             case After(seconds=seconds):
                 self._queue.forget(environment)
+                self._queue.add_after(environment, seconds)
+            case NotYet(seconds=seconds):
                 self._queue.add_after(environment, seconds)
             case BackOff():
                 self._queue.add_backoff(environment)

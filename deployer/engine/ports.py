@@ -36,6 +36,9 @@ class Cluster(Protocol):
         connection): read back, then decide again. Never repeats the request by itself.
         """
 
+    def remember(self, config: Mapping[str, Any]) -> None:
+        """Take the secrets of this config out of every text from now on. Asks nobody."""
+
     def probe(self, check: Check, live: Live) -> Answer:
         """Make one attempt of a check through Serve's proxy, within its time-out. Never raises."""
 

@@ -12,7 +12,6 @@ first order that leaves the process, or a wait.
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -27,12 +26,13 @@ from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
 from deployer.core import checks, sentences
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.announce import announcement
-from deployer.core.decide import decide, rejected
+from deployer.core.decide import decide, rejected, unanswered
 from deployer.core.events import Applied, Checked, LogKept
 from deployer.core.live import Live, Observation
 from deployer.core.record import Record, evolve
 from deployer.core.status import status, view
 from deployer.core.types import Desired, Wanted
+from deployer.engine.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +47,9 @@ _NOTES_LIMIT = 20
 observed, healthy, good, drifted, started, or one with failed and held in it; more means that `decide` does
 not converge: a bug, shown as an error."""
 
+_TURN_SECONDS = 5.0
+"""Before an environment asks again for its turn, if nobody has woken it: only for a wake-up that was lost."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -58,6 +61,16 @@ class Again:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class After:
     """Look again after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotYet:
+    """Nothing was done: another environment has its turn on the cluster, and this one is woken for its own.
+
+    Else it looks again after so many seconds. What it backs off from is not forgotten: this was no pass.
+    """
 
     seconds: float
 
@@ -80,7 +93,7 @@ class GiveUp:
     why: str
 
 
-Outcome = Again | After | BackOff | GiveUp
+Outcome = Again | After | NotYet | BackOff | GiveUp
 """What follows a pass: one switch in the controller."""
 
 
@@ -130,13 +143,15 @@ class Reconciler:
         now: Callable[[], datetime],
         listeners: Sequence[Listener] = (),
         neighbours: Mapping[str, tuple[str, ...]] | None = None,
+        wake: Callable[[str], None] = lambda _environment: None,
         policy: Policy = decide,
     ) -> None:
         """Take the ports. `now` gives an aware time in UTC; `clusters` has one entry per environment.
 
-        `neighbours` has, for an environment that shares its cluster, the others on it: their passes never
-        overlap, so that no PUT is made of a list which another PUT has changed meanwhile. `policy` is
-        `decide`; the state machine of the tests passes broken ones, which it must catch.
+        `neighbours` has, for an environment that shares its cluster, the others on it: they take turns to
+        look, decide and PUT, so that no PUT is made of a list which another PUT has changed meanwhile.
+        `wake` is told the environment whose turn it is now; it should get a pass soon. `policy` is `decide`;
+        the state machine of the tests passes broken ones, which it must catch.
         """
         self._store = store
         self._sources = sources
@@ -145,7 +160,9 @@ class Reconciler:
         self._listeners = listeners
         self._policy = policy
         self._neighbours = neighbours or {}
-        self._turns = _turns(self._neighbours)
+        self._turns = Turns(self._neighbours, wake)
+        self._remembered: dict[str, frozenset[str]] = {}
+        self._blind_since: dict[str, float] = {}
         self._said: dict[str, tuple[str, str]] = {}
 
     def run(self, environment: str) -> Outcome:
@@ -172,17 +189,18 @@ class Reconciler:
         return self._commit(record, events, [])
 
     def _pass(self, environment: str, started: float) -> Outcome:
-        with ExitStack() as stack:
-            turn = self._turns.get(environment)
-            if turn is not None:
-                stack.enter_context(turn)
-            return self._in_turn(environment, started)
+        if not self._turns.take(environment):
+            return NotYet(seconds=_TURN_SECONDS)
+        with ExitStack() as turn:
+            turn.callback(self._turns.give, environment)
+            return self._in_turn(environment, started, turn)
 
-    def _in_turn(self, environment: str, started: float) -> Outcome:
+    def _in_turn(self, environment: str, started: float, turn: ExitStack) -> Outcome:
         record = self._store.load(environment)
+        self._remember(record)
         wanted = self._sources.wanted(environment)
         needs_room = record.starved is not None and record.rollout is None
-        live = self._clusters[environment].observe(resources=needs_room)
+        live = self._aged(environment, self._clusters[environment].observe(resources=needs_room))
         facts = _Facts(wanted=wanted, live=live, neighbours=self._owned_elsewhere(environment, record))
         noted: list[str] = []
         action = self._decide(facts, record)
@@ -190,9 +208,34 @@ class Reconciler:
             record = self._commit(record, action.events, noted)
             action = self._decide(facts, record)
         structlog.contextvars.bind_contextvars(rollout=record.rollout.id if record.rollout else None)
+        if isinstance(action, Probe | KeepLog):
+            # They can take a minute, and change nothing that a neighbour's PUT is made of; what it does
+            # meanwhile does not change whether this check, or this log, was due.
+            turn.close()
         outcome = self._act(action, facts, record, noted)
         self._say(record, wanted, action, outcome, noted, started)
         return outcome
+
+    def _aged(self, environment: str, live: Observation) -> Observation:
+        """The observation; if the cluster is out of sight, with for how long, as this process knows it."""
+        if isinstance(live, Live):
+            self._blind_since.pop(environment, None)
+            return live
+        now = time.monotonic()
+        return replace(live, seconds=now - self._blind_since.setdefault(environment, now))
+
+    def _remember(self, record: Record) -> None:
+        """Tell the cluster the secrets of what it runs, or ran when it failed, before it is asked anything.
+
+        It shows the config of what runs, but its logs and its applications can quote the one before; and who
+        sent that one may have been another process than this.
+        """
+        releases = [record.good] if record.good else []
+        releases += [one.release for one in (record.rollout, record.last) if one is not None]
+        configs = {release.digest: release.config for release in releases}
+        for digest in configs.keys() - self._remembered.get(record.environment, frozenset()):
+            self._clusters[record.environment].remember(configs[digest].body())
+        self._remembered[record.environment] = frozenset(configs)
 
     def _decide(self, facts: _Facts, record: Record) -> Action:
         return self._policy(facts.wanted, facts.live, record, self._now(), facts.neighbours)
@@ -239,6 +282,10 @@ class Reconciler:
             self._commit(record, rejected(record, str(error), self._now()), noted)
             return Again()
         except Unclear as error:
+            events = unanswered(record, str(error), self._now())
+            if events:
+                self._commit(record, events, noted)
+                return Again()
             self._publish(facts, record, trouble=str(error))
             return BackOff(why=str(error))
         session = live.session if isinstance(live, Live) else None
@@ -325,13 +372,3 @@ class Reconciler:
             reason=reason,
             ms=round((time.monotonic() - started) * 1000, 1),
         )
-
-
-def _turns(neighbours: Mapping[str, tuple[str, ...]]) -> dict[str, threading.Lock]:
-    """One lock per shared cluster, under the name of each environment on it."""
-    turns: dict[str, threading.Lock] = {}
-    for environment, others in neighbours.items():
-        if others and environment not in turns:
-            lock = threading.Lock()
-            turns |= dict.fromkeys((environment, *others), lock)
-    return turns

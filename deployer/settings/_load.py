@@ -152,7 +152,7 @@ def _conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
             _normal(values.repository_url, url, base),
             _normal(values.branch, environment.get("branch"), base),
             _normal(values.folder, environment.get("path"), base),
-            _normal(values.cluster_address, _mapping(environment, "cluster").get("address"), base),
+            _normal(_cluster_key, _mapping(environment, "cluster").get("address"), base),
         )
         if all(folder):
             other = owners.setdefault(folder, name)
@@ -177,6 +177,10 @@ def _normal(parse: Callable[[str, values.Base], str], value: object, base: value
         return parse(value, base) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def _cluster_key(address: str, base: values.Base) -> str:
+    return values.cluster_key(values.cluster_address(address, base))
 
 
 def _may_be_secret(keys: Keys, value: object) -> bool:

@@ -129,8 +129,8 @@ class Cluster(Group):
 
     @property
     def key(self) -> str:
-        """What is equal for two environments on one cluster: the address, of which there is one form."""
-        return self.address
+        """What is equal for two environments on one cluster, however each spells its address."""
+        return values.cluster_key(self.address)
 
 
 class Environment(Group):

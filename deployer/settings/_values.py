@@ -39,6 +39,8 @@ commands; a leading dash would be an option of ssh; and `user:password@host` wou
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+:[0-9]+")
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65_535
+_UNREADABLE = "must be a URL, and this one cannot be read: check its host and port"
+_LOOPBACK = (ip_address("127.0.0.1"), ip_address("::1"))
 _BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]")
 """What `git check-ref-format` refuses below refs/heads/, so that no name is a pattern; and what looks like an
 option of git."""
@@ -149,6 +151,18 @@ def cluster_address(text: str, _base: Base) -> str:
     )
 
 
+def cluster_key(address: str) -> str:
+    """What is equal for two addresses of one cluster: `localhost` stands for all names of this machine.
+
+    To find out whether other names mean the same machine would take a name server, whose answers change.
+    """
+    url = urlsplit(address)
+    if url.hostname is None or not _is_this_machine(url.hostname):
+        return address
+    port = "" if url.port is None else f":{url.port}"
+    return f"{url.scheme}://localhost{port}{url.path}"
+
+
 def serve_address(text: str, _base: Base) -> str:
     """The URL of Serve's proxy."""
     return _http_address(
@@ -214,10 +228,23 @@ def _http_address(text: str, *, what: str, instead_of_login: str) -> str:
     if url.query or url.fragment:
         _refuse("must end with its path: remove what follows ? or #")
     host = _host(url)
-    host = f"[{host}]" if ":" in host else host
+    if ":" in host:
+        try:
+            host = f"[{ip_address(host)}]"
+        except ValueError:
+            _refuse(_UNREADABLE)
     default_port = {"http": 80, "https": 443}[url.scheme]
     port = f":{url.port}" if url.port not in {None, default_port} else ""
     return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    # Whoever connects to 0.0.0.0 comes to 127.0.0.1 (Linux). Others of 127.0.0.0/8 can be other clusters.
+    return address.is_unspecified or address in _LOOPBACK
 
 
 def _refuse(message: str) -> NoReturn:
@@ -286,8 +313,7 @@ def _split(text: str) -> SplitResult:
         _ = url.port  # parsed when it is asked for
     except ValueError:
         # Its own message repeats the text.
-        message = "must be a URL, and this one cannot be read: check its host and port"
-        raise ValueError(message) from None
+        raise ValueError(_UNREADABLE) from None
     return url
 
 

@@ -3,7 +3,8 @@
 Imported by the daemon alone: FastAPI and uvicorn take a quarter of a second of CPU.
 """
 
+from deployer.web.passes import Passes
 from deployer.web.server import serving
 from deployer.web.service import Service
 
-__all__ = ["Service", "serving"]
+__all__ = ["Passes", "Service", "serving"]

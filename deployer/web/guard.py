@@ -8,6 +8,7 @@ than `_BODY_BYTES` to read.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from http import HTTPStatus
@@ -28,6 +29,12 @@ _HOST = re.compile(rb"(?:127(?:\.[0-9]{1,3}){3}|\[::1\]|localhost)(?::[0-9]{1,5}
 """Names that nobody else can give to another machine."""
 
 
+_STOPPING = (
+    "The daemon is stopping, and this was not finished: `deployer status` shows whether anything was done."
+    " Try again when it runs."
+)
+
+
 class Guard:
     """Stands before the application (ASGI) and lets in what may come in."""
 
@@ -40,11 +47,19 @@ class Guard:
         """Answer the request here, or let it in."""
         why_not = self._why_not(scope)
         if why_not is None:
-            await self._app(scope, receive, send)
+            await self._let_in(scope, receive, send)
             return
         status, detail = why_not
         headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
         await problems.response(status, detail, headers=headers)(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server cancels what is under way when it stops, and nothing else. This task ends all the
+            # same, with an answer instead of a traceback; a thread that waits for a cluster is left behind.
+            await problems.response(HTTPStatus.SERVICE_UNAVAILABLE, _STOPPING)(scope, receive, send)
 
     def _why_not(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]

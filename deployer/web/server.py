@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deployer import logs
 from deployer.adapters.statedir import StateDirUnusable
@@ -24,6 +25,7 @@ from deployer.web import app
 from deployer.web.guard import Guard
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -36,8 +38,11 @@ _TOKEN_BYTES = 32
 """256 bits."""
 
 _CONNECTIONS = 100
-"""At once. More than every person and every CI job that waits for this daemon; a thousand idle ones would
-use up its file descriptors."""
+"""At once. More than every person and every CI job that waits for this daemon, for each request has one of
+its own, and is answered in milliseconds; a thousand idle ones would use up its file descriptors."""
+
+_REQUEST_SECONDS = 5.0
+"""For a whole request to come: a few hundred bytes, from a process on this machine."""
 
 _GRACE_SECONDS = 1
 """For answers under way at a stop. A command is one transaction; what waits for a cluster is cut off."""
@@ -46,6 +51,40 @@ _JOIN_SECONDS = 2.0
 """The grace, and uvicorn's own two looks at the clock. A request that hangs is left behind, as a pass is."""
 
 log = structlog.get_logger(__name__)
+
+
+class _Prompt(H11Protocol):
+    """A connection for one request, which must come soon.
+
+    uvicorn itself waits for ever where nothing comes, and counts such connections against its limit: whoever
+    can open a hundred, without the token, would shut the API for the rescue too. When there are that many,
+    the one that has been silent for longest makes room.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._patience = self.loop.call_later(_REQUEST_SECONDS, self._end_if_silent)
+        self._came_at = self.loop.time()
+        here = [
+            one for one in self.connections if isinstance(one, _Prompt) and not one.transport.is_closing()
+        ]
+        silent = [one for one in here if one.is_silent and one is not self]
+        if len(here) >= _CONNECTIONS and silent:
+            min(silent, key=lambda one: one._came_at).transport.close()  # noqa: SLF001 - one of us
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a part of the request is still to come."""
+        # Before the head of the request there is no cycle, whatever uvicorn's annotation says.
+        return bool(getattr(self.cycle, "more_body", True))
+
+    def _end_if_silent(self) -> None:
+        if self.is_silent:
+            self.transport.close()
 
 
 @contextmanager
@@ -57,33 +96,35 @@ def serving(service: Service, state_dir: Path, *, host: str, port: int) -> Itera
     """
     token = secrets.token_hex(_TOKEN_BYTES)
     logs.hide(token)
-    with _listen(host, port) as listener:
-        url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-        server = uvicorn.Server(
-            uvicorn.Config(
-                Guard(app.make(service), token),
-                # Named, so that what else is installed does not change how this server behaves.
-                loop="asyncio",
-                http="h11",
-                ws="none",
-                lifespan="off",
-                # The process has its own log, and a line per request says nothing that events do not.
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=_CONNECTIONS,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            Guard(app.make(service), token),
+            # Named, so that what else is installed does not change how this server behaves.
+            loop="asyncio",
+            http=_Prompt,
+            ws="none",
+            lifespan="off",
+            # The process has its own log, and a line per request says nothing that events do not.
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            headers=[("Connection", "close")],
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        thread = threading.Thread(target=_run, args=(server, listener), name="api", daemon=True)
-        # Connections wait in the socket until uvicorn takes them, so the file is true at once.
+    )
+    with _listen(host, port) as listener:
+        # At once: whoever reads what a killed daemon left behind would come to this port with its token.
+        # Connections wait in the socket until uvicorn takes them, so the file is true.
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         try:
             _write(state_dir / FILE, {"url": url, "token": token})
         except OSError as error:
             why = f"cannot write {state_dir / FILE}: {error.strerror or error}"
             message = f"{why}. Without it commands do not find the daemon."
             raise StateDirUnusable(message) from error
+        thread = threading.Thread(target=_run, args=(server, listener), name="api", daemon=True)
         try:
             thread.start()
             yield url

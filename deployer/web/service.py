@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
+from contextlib import contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
@@ -53,6 +55,10 @@ _LOGS = 12
 _LOGS_SECONDS = 45.0
 """For all of them. One may take 10 s, and a person waits."""
 
+_TURN_SECONDS = 5.0
+"""For who wants to see a cluster while somebody else looks at it. Usually that takes milliseconds; where the
+cluster hangs, more waiting would cost the threads that a rescue needs (40, AnyIO's), and bring nothing."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -85,6 +91,16 @@ class Sources(Protocol):
         """How many looks have ended."""
 
 
+class Passes(Protocol):
+    """What it needs of those who count passes."""
+
+    def next(self, environment: str) -> int:
+        """The number of the first pass that begins after this."""
+
+    def published(self, environment: str) -> int:
+        """The number of the newest pass whose status is published."""
+
+
 class Cluster(Protocol):
     """What it needs of a cluster."""
 
@@ -104,6 +120,7 @@ class Service:
         store: Store,
         sources: Sources,
         clusters: Mapping[str, Cluster],
+        passes: Passes,
         repositories: Mapping[str, str],
         commit: Callable[[Record, Sequence[Event]], Record],
         enqueue: Callable[[str], None],
@@ -111,15 +128,20 @@ class Service:
     ) -> None:
         """Take the parts. `clusters` and `repositories` (names) have one entry for each environment.
 
+        The clusters are not those of the passes: a look for a person must not keep a pass waiting.
         `commit` makes events durable and tells who listens; `enqueue` asks for a pass before all others.
         """
         self._store = store
         self._sources = sources
         self._clusters = clusters
+        self._turns = {name: threading.Lock() for name in clusters}
+        self._passes = passes
         self._repositories = repositories
         self._commit = commit
         self._enqueue = enqueue
         self._now = now
+        # What counts looks and passes begins again with each daemon; so who waits must know which one it is.
+        self._instance = uuid.uuid4().hex
         # Commands do not get in each other's way; only a pass may come in between.
         self._one_at_a_time = threading.Lock()
 
@@ -128,16 +150,19 @@ class Service:
     def status(self, environment: str) -> dict[str, Any]:
         """The published status, with the newest rollouts, and what git says at this moment.
 
-        `is_current` is False until a pass has seen all that.
+        `is_current` is False until a pass has seen all that; `pass_number` is the one that saw it.
         """
         looks = self._sources.looks(self._repositories[self._known(environment)])
         git = _git(self._sources.wanted(environment))
         # Read before the view: a pass in between makes it look older than it is, never newer.
+        number = self._passes.published(environment)
         record = self._store.load(environment)
         view = self._view(environment)
         seen = view["wanted"]["digest"] if view["wanted"] else None
         return {
             **view,
+            "instance": self._instance,
+            "pass_number": number,
             "is_current": view.get("sequence") == record.sequence and seen == git["digest"],
             "rollouts": [to_json(entry) for entry in self._store.history(environment, limit=_ROLLOUTS)],
             "git": {"looks": looks.ended, "trouble": looks.trouble, **git},
@@ -149,7 +174,8 @@ class Service:
 
     def live(self, environment: str) -> dict[str, Any]:
         """What the cluster last received and runs, as it says now."""
-        live, ours = self._look(environment)
+        with self._turn(environment):
+            live, ours = self._look(environment)
         return {
             "environment": environment,
             "observed_at": timestamp(self._now()),
@@ -161,12 +187,20 @@ class Service:
         }
 
     def logs(self, environment: str, app: str | None) -> dict[str, Any]:
-        """The ends of the logs of an application's replicas, or of all; those that do not run come first."""
-        live, ours = self._look(environment)
-        if app is not None and app not in live.apps:
-            there = ", ".join(sorted(ours & live.apps.keys())) or "none"
-            detail = f"{environment} has no application '{app}' on its cluster. There are: {there}."
+        """The ends of the logs of an application's replicas, or of all; those that do not run come first.
+
+        Of this environment's own applications: what others have on the cluster is not shown.
+        """
+        with self._turn(environment):
+            return self._logs(environment, app)
+
+    def _logs(self, environment: str, app: str | None) -> dict[str, Any]:
+        # Not what git only wants: on the cluster that may be somebody else's still.
+        ours = owned(self._store.load(environment))
+        if app is not None and app not in ours:
+            detail = f"{environment} has no application '{app}'. It has: {', '.join(sorted(ours)) or 'none'}."
             raise Problem(HTTPStatus.NOT_FOUND, detail, exit_code=USAGE)
+        live, _ = self._look(environment)
         names = {app} if app is not None else ours
         replicas = [one for name in sorted(names & live.apps.keys()) for one in _replicas(live.apps[name])]
         replicas.sort(key=lambda one: one["state"] == "RUNNING")
@@ -180,24 +214,29 @@ class Service:
             "environment": environment,
             "logs": read,
             "left_out": len(replicas) - len(read),
-            "failed": self._kept(environment),
         }
 
     # --- writes --------------------------------------------------------------------------------------
 
     def sync(self, environment: str, *, by: str, reason: str, dry_run: bool) -> dict[str, Any]:
-        """Look at git now, then at the environment. `look` is the number to wait for in `git.looks`."""
+        """Look at git now, then at the environment.
+
+        `look` and `pass_number` are those to wait for in a status of the same `instance`: what git says, and
+        what is published, was seen after this.
+        """
         self._known(environment)
         repository = self._repositories[environment]
         record = self._store.load(environment)
-        number = None
+        look, number = None, None
         if not dry_run:
-            number = self._sources.look_now(repository)
+            look = self._sources.look_now(repository)
+            number = self._passes.next(environment)
             self._enqueue(environment)
             _log("sync", environment, _actor(by), _one_line(reason), [])
         message = f"Git (repository {repository}) and the cluster of {environment} are looked at now."
         accepted = commands.Accepted(events=(), message=message)
-        return {**_answer(record, accepted, dry_run=dry_run), "look": number}
+        answer = _answer(record, accepted, dry_run=dry_run)
+        return {**answer, "instance": self._instance, "look": look, "pass_number": number}
 
     def pause(
         self, environment: str, *, seconds: float | None, by: str, reason: str, dry_run: bool
@@ -302,8 +341,7 @@ class Service:
         return {**view, "observed_at": timestamp(at)}
 
     def _look(self, environment: str) -> tuple[Live, frozenset[str]]:
-        """The cluster as it is now, and the names of the environment's applications."""
-        self._known(environment)
+        """The cluster as it is now, and the names of the environment's applications, also if only wanted."""
         live = self._clusters[environment].observe()
         if not isinstance(live, Live):
             raise Problem(HTTPStatus.BAD_GATEWAY, live.why)
@@ -311,20 +349,24 @@ class Service:
         names = wanted.release.config.applications().keys() if isinstance(wanted, Desired) else ()
         return live, owned(self._store.load(environment)).union(names)
 
+    @contextmanager
+    def _turn(self, environment: str) -> Iterator[None]:
+        """A turn at the environment's cluster: one request at a time asks it something."""
+        turn = self._turns[self._known(environment)]
+        if not turn.acquire(timeout=_TURN_SECONDS):
+            detail = f"Somebody else is reading from the cluster of {environment}: try again in a moment."
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+        try:
+            yield
+        finally:
+            turn.release()
+
     def _with_text(self, environment: str, replica: dict[str, Any]) -> dict[str, Any]:
         source = LogSource(replica=replica["replica"], node_id=replica["node_id"], path=replica["path"])
         try:
             return {**replica, "text": self._clusters[environment].log_tail(source), "error": None}
         except LogUnavailable as error:
             return {**replica, "text": "", "error": error.why}
-
-    def _kept(self, environment: str) -> dict[str, Any] | None:
-        """The log that was kept when a replica last made a rollout fail; Ray may not have it any more."""
-        for entry in self._store.history(environment, limit=_ROLLOUTS):
-            source = entry.failure.log if entry.failure is not None else None
-            if source is not None and entry.log:
-                return {"rollout": entry.id, "replica": source.replica, "text": entry.log}
-        return None
 
 
 def _actor(by: str) -> str:
@@ -348,8 +390,10 @@ def _log(command: str, environment: str, actor: str, reason: str, noted: list[st
 
 
 def _answer(record: Record, answer: commands.Accepted, *, dry_run: bool) -> dict[str, Any]:
-    """What a command gets back. `after` is the number of the newest rollout that had ended."""
+    """What a command gets back. What comes of it has a higher number than `after`."""
     target = answer.target
+    # The rollout in flight may be what is asked for; but not if that is an event, or one not acted upon yet.
+    is_new = bool(answer.events) or (answer.under_way and record.asked is not None)
     return {
         "environment": record.environment,
         "message": answer.message,
@@ -357,7 +401,7 @@ def _answer(record: Record, answer: commands.Accepted, *, dry_run: bool) -> dict
         "events": [event.type for event in answer.events],
         "target": target and {"revision": target.revision.commit, "digest": target.digest},
         "under_way": answer.under_way,
-        "after": record.rollouts - (record.rollout is not None),
+        "after": record.rollouts - (record.rollout is not None and not is_new),
     }
 
 

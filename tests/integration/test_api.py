@@ -8,16 +8,15 @@ import socket
 import stat
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 from fastapi.routing import iter_route_contexts
 from structlog.testing import capture_logs
 
 from deployer.adapters import statedir
+from deployer.cli import client
 from deployer.cli.daemon import running
 from deployer.core.events import DAEMON
 from deployer.settings import load
@@ -27,6 +26,8 @@ from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import requests
 
     from deployer.core.types import Release
 
@@ -188,27 +189,30 @@ def test_a_port_that_is_taken_is_no_reason_not_to_run(site: DaemonSite) -> None:
     assert [entry["wanted"] for entry in logs if entry["event"] == "api_port_unusable"] == [port]
 
 
-def test_without_a_daemon_commands_say_so(site: DaemonSite) -> None:
+def test_without_a_daemon_commands_say_so(site: DaemonSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a killed one left its address behind, and where another program has its port now."""
     never = site.type("retry", NAME, "--reason", "x")
     with site.running():
         left = (site.state_dir / "api.json").read_text()
     (site.state_dir / "api.json").write_text(left)
     dead = site.type("retry", NAME, "--reason", "x")
+    monkeypatch.setattr(client, "_PATIENCE_SECONDS", 0.1)
     with statedir.lock(site.state_dir):
         refused = site.type("retry", NAME, "--reason", "x")
         (site.state_dir / "api.json").unlink()
         starting = site.type("retry", NAME, "--reason", "x")
 
-    for result in (never, dead, refused):
-        assert result.exit_code == 1
+    for result in (never, dead):
         assert "The daemon is not running" in result.stderr
         assert "`deployer run`" in result.stderr
+    assert "Nothing answers at http://127.0.0.1:" in refused.stderr
+    assert [result.exit_code for result in (never, dead, refused, starting)] == [1] * 4
     assert "is starting or stopping" in starting.stderr
 
 
 def test_a_stop_does_not_wait_for_a_cluster(site: DaemonSite) -> None:
-    """A request that hangs is left behind, as a pass is."""
+    """A request that hangs is left behind, as a pass is, and told so without a traceback."""
+    answers: list[requests.Response] = []
     entered, leave = threading.Event(), threading.Event()
 
     def hang(**_: Any) -> Any:
@@ -221,7 +225,7 @@ def test_a_stop_does_not_wait_for_a_cluster(site: DaemonSite) -> None:
             eventually(lambda: site.store.views(NAME), within=10)
             headers = token(site)
             site.cluster.observe = hang  # type: ignore[method-assign]  # a cluster that does not answer
-            asking = threading.Thread(target=_try, args=(site, headers), daemon=True)
+            asking = threading.Thread(target=_live, args=(site, headers, answers), daemon=True)
             asking.start()
             assert entered.wait(10)
             began = time.monotonic()
@@ -229,11 +233,12 @@ def test_a_stop_does_not_wait_for_a_cluster(site: DaemonSite) -> None:
     finally:
         leave.set()
         asking.join(10)
+    assert [answer.status_code for answer in answers] == [503]
+    assert answers[0].json()["detail"].startswith("The daemon is stopping")
 
 
-def _try(site: DaemonSite, headers: dict[str, str]) -> None:
-    with suppress(requests.RequestException):
-        site.http("GET", f"/api/v1/environments/{NAME}/live", headers=headers)
+def _live(site: DaemonSite, headers: dict[str, str], answers: list[requests.Response]) -> None:
+    answers.append(site.http("GET", f"/api/v1/environments/{NAME}/live", headers=headers))
 
 
 # --- commands ----------------------------------------------------------------------------------------------
@@ -303,7 +308,7 @@ def test_a_sync_times_out(live: DaemonSite) -> None:
 
     assert result.exit_code == 6
     assert "Not over after 1s; the daemon goes on. Last: " in result.stdout
-    assert live.store.load(NAME).rollout is not None
+    eventually(lambda: live.store.load(NAME).rollout, within=30, what="a rollout is in flight")
 
 
 def test_a_paused_environment_refuses_a_sync_until_it_is_resumed(live: DaemonSite) -> None:
@@ -387,7 +392,7 @@ def test_a_rollback_waits_for_the_cluster_to_be_seen(live: DaemonSite) -> None:
         (("pause", NAME, "--for", "soon", "--reason", "x"), 64, "is not a duration"),
         (("rollback", NAME), 7, "no other good release"),
         (("rollback", NAME, "--to", "feed"), 64, "staging#1  "),
-        (("logs", NAME, "veg"), 64, "There are: fruit."),
+        (("logs", NAME, "veg"), 64, "It has: fruit."),
         (("sync", "prod"), 64, "There are: staging."),
     ],
 )
@@ -466,6 +471,48 @@ def test_logs_shows_replicas_and_what_was_kept_of_a_failed_one(still: DaemonSite
     assert f"==> fruit / D / {replica} (RUNNING) <==\ntwo\nthree\n" in shown.stdout
     assert [one["text"] for one in told["logs"]] == ["one\ntwo\nthree\n"]
     assert (told["failed"], told["left_out"]) == (None, 0)
+
+
+def test_the_kept_log_is_there_when_it_is_needed(live: DaemonSite) -> None:
+    """While the cluster cannot be seen, with the reason why there is no other."""
+    live.push("constructor_raises:app")
+    assert live.type("sync", NAME, "--wait").exit_code == 4
+    with_all = live.json("logs", NAME, "fruit")
+    live.cluster.reachable = False
+    away, told = live.type("logs", NAME), live.type("logs", NAME, "-o", "json")
+
+    assert (with_all["failed"]["rollout"], with_all["error"]) == ("staging#2", None)
+    assert len(with_all["logs"]) == 1
+    assert away.exit_code == told.exit_code == 1
+    assert away.stdout.startswith("==> staging#2 failed: ")
+    assert "cannot be seen" in away.stderr
+    assert json.loads(told.stdout)["failed"] == with_all["failed"]
+    assert "cannot be seen" in json.loads(told.stdout)["error"]
+
+
+def test_the_kept_log_is_there_while_the_daemon_is_down(site: DaemonSite) -> None:
+    """Of the application that is asked for only; and without a store there is just the reason."""
+    nothing = site.type("logs", NAME)
+    with site.running():
+        assert site.type("sync", NAME, "--wait").exit_code == 0
+        site.push("constructor_raises:app")
+        assert site.type("sync", NAME, "--wait").exit_code == 4
+    down, others = site.type("logs", NAME, "fruit"), site.type("logs", NAME, "fru")
+
+    assert [result.exit_code for result in (nothing, down, others)] == [1] * 3
+    assert down.stdout.startswith("==> staging#2 failed: ")
+    assert nothing.stdout == others.stdout == ""
+    for result in (nothing, down, others):
+        assert "The daemon is not running" in result.stderr
+
+
+def test_logs_of_somebody_elses_application_are_not_shown(live: DaemonSite) -> None:
+    """It is on the same cluster, and no business of this environment."""
+    live.cluster.serve_run("theirs")
+    result = live.type("logs", NAME, "theirs")
+
+    assert (result.exit_code, result.stdout) == (64, "")
+    assert "staging has no application 'theirs'. It has: fruit." in result.stderr
 
 
 def test_every_field_of_the_commands_is_documented(live: DaemonSite) -> None:

@@ -374,6 +374,32 @@ def test_a_log_of_one_endless_line_is_cut_all_the_same() -> None:
     assert tail(answer(200, "x" * 1_000_000), limits=Limits())[0] == "x" * 64 * 1024
 
 
+@pytest.mark.parametrize("shift", range(0, 40, 5))
+def test_no_cut_leaves_the_half_of_a_secret(shift: int) -> None:
+    """Also where cleaning makes the text so short that the cut would be shown, and no line begins there."""
+    secret = "half-of-it/half-again/and-the-rest-of-it!"
+    with Hostile(always(answer(200, secret * 4000 + "x" * shift + "end"))) as server:
+        cluster = ServeCluster(server.address, limits=Limits())
+        cluster.remember({"env_vars": {"A": secret}})
+        text = cluster.log_tail(SOURCE)
+        cluster.close()
+    assert text.endswith("end")
+    assert "half" not in text
+
+
+def test_what_the_daemon_remembers_is_not_shown() -> None:
+    """The cluster does not tell the config of a release that was rolled back, and its log is read still."""
+    config = {"applications": [{"name": "fruit", "runtime_env": {"env_vars": {"PASSWORD": SECRET}}}]}
+    with Hostile(always(answer(200, f"ValueError: bad password {SECRET}\n"))) as server:
+        cluster = ServeCluster(server.address, limits=QUICK, serve_address=server.address)
+        assert SECRET in cluster.log_tail(SOURCE)
+        cluster.remember(config)
+        assert cluster.log_tail(SOURCE) == "ValueError: bad password <redacted>\n"
+        answered = cluster.probe(check(json='{"a": 1}'), live())
+        cluster.close()
+    assert "hunter2" not in passes(check(json='{"a": 1}'), answered)[1]
+
+
 # --- free resources ------------------------------------------------------------------------------------
 
 

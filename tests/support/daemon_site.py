@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -22,7 +22,7 @@ from deployer.engine.reconcile import Reconciler
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
-from deployer.web import Service, serving
+from deployer.web import Passes, Service, serving
 from tests.support.fake_cluster import FakeCluster
 from tests.support.repos import BareRepo
 
@@ -77,6 +77,10 @@ class OneAtATime:
         with self._lock:
             self._cluster.apply(rollout, body)
 
+    def remember(self, config: Mapping[str, Any]) -> None:
+        """Keep its secrets."""
+        self._cluster.remember(config)
+
     def probe(self, check: Check, live: Live) -> Answer:
         """One attempt of a check."""
         with self._lock:
@@ -100,6 +104,12 @@ class DaemonSite:
         self.settings.write_text(SETTINGS.format(root=root, url=self.repo.url))
         self.cluster = FakeCluster(now=lambda: time.monotonic() * FASTER)
         self.store: SqlStore
+        self.ahead = timedelta()
+        """So far is the daemon's clock ahead of ours: what waits for minutes need not be waited for."""
+
+    def now(self) -> datetime:
+        """The time that the daemon goes by."""
+        return datetime.now(UTC) + self.ahead
 
     def push(
         self, app: str = "good:app", *, message: str = "change", policy: str = QUICK, **more: Any
@@ -130,17 +140,17 @@ class DaemonSite:
                 watch=False,
             )
             clusters = {NAME: OneAtATime(self.cluster)}
-            outbox = Outbox(self.store)
+            outbox, passes = Outbox(self.store), Passes()
             reconciler = Reconciler(
                 store=self.store,
                 sources=sources,
                 clusters=clusters,
-                now=lambda: datetime.now(UTC),
-                listeners=(outbox,),
+                now=self.now,
+                listeners=(outbox, passes),
             )
             controller = Controller(
                 environments=(NAME,),
-                passes=reconciler,
+                passes=passes.of(reconciler),
                 queue=queue,
                 sources=sources,
                 outbox=outbox,
@@ -151,10 +161,11 @@ class DaemonSite:
                 store=self.store,
                 sources=sources,
                 clusters=clusters,
+                passes=passes,
                 repositories={NAME: "configs"},
                 commit=reconciler.commit,
                 enqueue=lambda name: queue.add(name, front=True),
-                now=lambda: datetime.now(UTC),
+                now=self.now,
             )
             controller.start()
             try:

@@ -62,6 +62,7 @@ class FakeCluster:
         self.answers: dict[str, Answer] = {}
         self.probes: list[str] = []
         self.logs: dict[str, str] = {}
+        self._secrets: frozenset[str] = frozenset()
 
     def observe(self, *, resources: bool = False) -> Observation:
         """Look once; `resources` also tells what is in `free`."""
@@ -99,6 +100,10 @@ class FakeCluster:
             self.drop_answer_once = False
             raise Unclear(_NOT_KNOWN)
 
+    def remember(self, config: Mapping[str, Any]) -> None:
+        """Keep its secrets out of logs."""
+        self._secrets |= secrets_of(config)
+
     def probe(self, check: Check, live: Live) -> Answer:
         """What is set for the path; else what Serve's proxy answers for the application there."""
         asked = f"{check.method} {check.path}"
@@ -125,7 +130,8 @@ class FakeCluster:
         if not source.path.endswith(f"_{source.replica}.log"):
             why = f"The log of replica {source.replica} cannot be had: A file is not found at: {source.path}."
             raise LogUnavailable(why)
-        return self.logs.get(source.replica, _LOG.format(replica=source.replica))
+        text = self.logs.get(source.replica, _LOG.format(replica=source.replica))
+        return scrub(text, self._secrets)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -186,7 +192,7 @@ class FakeCluster:
             if name not in listed and seen is not None and seen.source != "imperative":
                 app.delete(now)
         for name, config in listed.items():
-            self._app(name).put(config, stamp, now, is_sick=self._sick)
+            self._app(name).put(config, stamp, now, is_sick=self._sick, free=self.free)
 
     def _half_apply(self, body: Mapping[str, Any]) -> None:
         """Serve's controller fails at the first bad application, or at the last if none is."""
@@ -195,7 +201,7 @@ class FakeCluster:
         configs = list(body["applications"])
         hanging = next((n for n, config in enumerate(configs) if _bad_env_vars(config)), len(configs) - 1)
         for config in configs[:hanging]:
-            self._app(config["name"]).put(config, stamp, now, is_sick=self._sick)
+            self._app(config["name"]).put(config, stamp, now, is_sick=self._sick, free=self.free)
         for config in configs[hanging : hanging + 1]:
             self._app(config["name"]).hang(config, stamp, now)
         listed = {config["name"] for config in configs}

@@ -426,6 +426,33 @@ def test_environments_can_share_a_cluster(file: Path) -> None:
     assert keys == {"http://ray-staging:8265"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "are_same"),
+    [
+        ("http://localhost:8265", "http://127.0.0.1:8265", True),
+        ("http://localhost:8265", "HTTP://LocalHost:8265/", True),
+        ("http://localhost:8265", "http://[::1]:8265", True),
+        ("http://127.0.0.1:8265/ray", "http://[0::1]:8265/ray/", True),
+        ("http://127.0.0.1:8265", "http://0.0.0.0:8265", True),
+        ("http://127.0.0.1", "http://localhost:80/", True),
+        ("http://127.0.0.1:8265", "http://localhost:8266", False),
+        ("http://127.0.0.1:8265/a", "http://localhost:8265/b", False),
+        ("http://127.0.0.1:8265", "http://127.0.0.2:8265", False),
+        ("http://10.0.0.1:8265", "http://10.0.0.2:8265", False),
+    ],
+)
+def test_this_machine_has_many_names(file: Path, one: str, other: str, are_same: bool) -> None:
+    """Environments that spell it in different ways share a cluster, and are told so if they clash."""
+    small = SMALL.replace("http://ray-staging:8265", one)
+    spelled = {"repository": "serve-configs", "path": "environments/staging", "address": other}
+    environments = read(file, small + SECOND.format(branch="env/production", **spelled)).environments
+    keys = {environment.cluster.key for environment in environments.values()}
+    assert (len(keys) == 1) is are_same
+
+    clash = small + SECOND.format(branch="env/staging", **spelled)
+    assert bool(are_same and errors(file, clash)) is are_same
+
+
 def test_two_environments_cannot_own_the_same_applications(file: Path) -> None:
     """Same repository, branch and folder for the same cluster, however each is spelled."""
     same = {

@@ -112,7 +112,8 @@ def address_of(file: Path, address: str) -> str:
         ("https://ray-head:443/a//", "https://ray-head/a"),
         ("https://ray-head:80", "https://ray-head:80"),
         ("http://gateway/Clusters/A/", "http://gateway/Clusters/A"),
-        ("http://[FD00::1]:8265", "http://[fd00::1]:8265"),
+        ("http://[FD00:0::0001]:8265", "http://[fd00::1]:8265"),
+        ("http://localhost:8265", "http://localhost:8265"),
     ],
 )
 def test_cluster_addresses_have_one_form(file: Path, address: str, normal: str) -> None:
@@ -132,6 +133,7 @@ def test_cluster_addresses_have_one_form(file: Path, address: str, normal: str) 
         ("http://ray-head:8265/#/jobs", "must end with its path"),
         ("http://", "must be a URL, and there is no host in it"),
         ("http://ray-head:99999", "must be a URL, and this one cannot be read"),
+        ("http://[v1.a:b]:8265", "must be a URL, and this one cannot be read"),
     ],
 )
 def test_cluster_addresses_that_are_refused(file: Path, address: str, why: str) -> None:

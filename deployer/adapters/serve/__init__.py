@@ -2,5 +2,6 @@
 
 from deployer.adapters.serve.client import Limits, ServeCluster
 from deployer.adapters.serve.errors import LogUnavailable, Rejected, Unclear
+from deployer.adapters.serve.secrecy import Secrecy
 
-__all__ = ["Limits", "LogUnavailable", "Rejected", "ServeCluster", "Unclear"]
+__all__ = ["Limits", "LogUnavailable", "Rejected", "Secrecy", "ServeCluster", "Unclear"]

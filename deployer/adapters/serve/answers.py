@@ -22,8 +22,8 @@ _SCHEMA_ERRORS = re.compile(r"\d+ validation errors? for \w+\n")
 _REFUSED_WHOLE = re.compile(r"\d+ validation errors? for ServeDeploySchema\n")
 """How the 400 starts that changed nothing; any other 400 comes out of the controller's work (2.60)."""
 
-_SCHEMA_DETAIL = re.compile(r" \[type=\w+,.*\]$")
-"""What pydantic puts after each error: its type and the input. Of use to programmers only."""
+_SCHEMA_DETAIL = " [type="
+"""What pydantic puts after each error begins so: its type and the input. Of use to programmers only."""
 
 _POISON = "get_serve_instance_details"
 """In the 503 that says "the GCS may be down" but means: the controller cannot describe an application."""
@@ -88,5 +88,5 @@ def gist(text: str) -> str:
         if not line.startswith(" "):
             errors.append(f"{line}:")
         elif errors and "For further information visit" not in line:
-            errors[-1] += f" {_SCHEMA_DETAIL.sub('', line.strip())}"
+            errors[-1] += f" {line.strip().partition(_SCHEMA_DETAIL)[0]}"
     return "; ".join(errors)

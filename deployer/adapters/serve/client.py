@@ -80,13 +80,15 @@ class ServeCluster:
         ca_file: Path | None = None,
         serve_address: str | None = None,
         limits: Limits = _LIMITS,
+        secrecy: Secrecy | None = None,
     ) -> None:
         """Connect to nothing yet.
 
         `address` is the dashboard's URL, with a path if a proxy puts it under one. `token_file` holds
         Ray's token and is read again when it changes. `ca_file` replaces the usual authorities.
         `serve_address` is the URL of Serve's proxy; None stands for the dashboard's host and the port that
-        Serve tells.
+        Serve tells. `secrecy` is given to several that see one cluster, so that what one of them learns to
+        be secret is so for all.
         Raises ValueError for an address that cannot be one.
         """
         self._address = _checked(address)
@@ -94,7 +96,7 @@ class ServeCluster:
         self._limits = limits
         self._transport = Transport(self._address, ca_file=ca_file)
         self._lock = threading.Lock()
-        self._secrecy = Secrecy()
+        self._secrecy = secrecy or Secrecy()
         self._prober = Prober(self._address, serve_address=serve_address, ca_file=ca_file)
 
     def observe(self, *, resources: bool = False) -> Observation:
@@ -135,6 +137,10 @@ class ServeCluster:
             # Not inside the `except`: the cause is not scrubbed, and would be printed with a traceback.
             raise unclear
 
+    def remember(self, config: Mapping[str, Any]) -> None:
+        """Never say the secrets of this config, which the cluster had from us before this process began."""
+        self._secrecy.remember(secrets_of(config))
+
     def probe(self, check: Check, live: Live) -> Answer:
         """Make one attempt of a check through Serve's proxy, within its time-out. Never raises."""
         answer = self._prober.ask(check, live)
@@ -154,7 +160,7 @@ class ServeCluster:
             except BadAnswer as error:
                 unavailable = self._unavailable(source, error.cause, WRONG_PLACE)
             else:
-                return replica_log.last(self._secrecy.clean(text))
+                return replica_log.last(self._secrecy.end(text, replica_log.LIMIT_BYTES))
             # Not inside the `except`, as in `apply`.
             raise unavailable
 

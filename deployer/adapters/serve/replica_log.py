@@ -1,8 +1,8 @@
 """What Ray's log API answers for one replica, read for every Ray.
 
-Owns the request's parameters, the framings of the answer, and the cut. Must not know HTTP, nor which values
-are secret: cleaning is its caller's. Invariant: a cut begins a line, so that no half of a secret is left that
-a search for the whole of it would not find.
+Owns the request's parameters, the framings of the answer, and how much is kept. Must not know HTTP, nor
+which values are secret: cleaning is its caller's. Invariant: nothing is cut here before it was cleaned, so
+that no half of a secret is left that a search for the whole of it would not find.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 64 * 1024
 """Of what is kept. The log of a replica that failed to start has 200 bytes, a traceback 2-6 kB (2.60)."""
-
-_UNCLEANED_CHARACTERS = 2 * LIMIT_BYTES
-"""Of what is cleaned: to search 16 MiB for 2,000 secrets would take minutes."""
 
 _LINES = 1_000
 """Asked for: 64 KB of lines of 65 characters. Serve's own have about a hundred."""
@@ -53,7 +50,7 @@ def path(source: LogSource) -> str:
 
 
 def text(answer: Answer) -> str:
-    """The end of the log, not cleaned. Raises NoAnswer and BadAnswer."""
+    """What there is of the log, not cleaned. Raises NoAnswer and BadAnswer."""
     found = answer.text
     if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # "A file is not found at", and "Agent for node id ... doesn't exist" (2.60).
@@ -65,14 +62,7 @@ def text(answer: Answer) -> str:
         raise BadAnswer(cause="it answered with a web page")
     if error := _ERROR.fullmatch(found):
         raise NoAnswer(cause=gist(error[1] or error[2] or ""), step=_GONE_STEP)
-    return _from_a_line(_GOOD_FRAME.sub("", found, count=1) if found.startswith("1") else found)
-
-
-def _from_a_line(found: str) -> str:
-    if len(found) <= _UNCLEANED_CHARACTERS:
-        return found
-    end = found[-_UNCLEANED_CHARACTERS:]
-    return end.partition("\n")[2] or end[-LIMIT_BYTES:]
+    return _GOOD_FRAME.sub("", found, count=1) if found.startswith("1") else found
 
 
 def last(cleaned: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from deployer.core.scrub import plain, scrub
+from deployer.core.scrub import first, last, plain, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +20,14 @@ _MESSAGE_LIMIT = 20_000
 _MESSAGE_HEAD = 2_000
 """Of those, from the start: Serve's own sentence. The rest is from the end, where the error is."""
 
+_SEARCHED_LIMIT = 4 * _MESSAGE_LIMIT
+"""Characters of a message that is searched as a whole: of a longer one, both ends are."""
+
 _CAUSE_LIMIT = 1_000
 """Characters of what a sentence quotes."""
+
+_SPACED_LIMIT = 4 * _CAUSE_LIMIT
+"""Characters of what is taken for it, before its line breaks and indents are made single spaces."""
 
 _KNOWN_LIMIT = 2_000
 """How many secret values are remembered. An old message can quote a config that is no longer there."""
@@ -50,20 +56,22 @@ class Secrecy:
         with self._lock:
             return frozenset(self._secrets)
 
-    def clean(self, text: str) -> str:
-        """The whole text, without secrets and terminal codes."""
-        return scrub(plain(text), self.known)
+    def end(self, text: str, characters: int) -> str:
+        """At most so many characters from the end of the text."""
+        return last(text, self.known, characters)
 
     def message(self, message: str) -> str:
         """A message of the cluster: in full up to the limit, then its head and its end."""
-        text = self.clean(message)
-        if len(text) <= _MESSAGE_LIMIT:
-            return text
-        tail = _MESSAGE_LIMIT - _MESSAGE_HEAD
-        left_out = len(text) - _MESSAGE_LIMIT
-        return f"{text[:_MESSAGE_HEAD]}\n[{left_out} characters left out]\n{text[-tail:]}"
+        known = self.known
+        if len(message) <= _SEARCHED_LIMIT:
+            message = scrub(plain(message), known)
+            if len(message) <= _MESSAGE_LIMIT:
+                return message
+        head = first(message, known, _MESSAGE_HEAD)
+        end = last(message, known, _MESSAGE_LIMIT - _MESSAGE_HEAD)
+        return f"{head}\n[{len(message) - len(head) - len(end)} characters left out]\n{end}"
 
     def quoted(self, text: str) -> str:
         """Words of somebody else, fit to stand inside a sentence."""
-        line = " ".join(self.clean(text).split())
+        line = " ".join(first(text, self.known, _SPACED_LIMIT).split())
         return line if len(line) <= _CAUSE_LIMIT else f"{line[: _CAUSE_LIMIT - 1]}…"

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
+import socket
+import subprocess
+import sys
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from threading import Thread, Timer
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deployer.adapters import statedir
-from deployer.cli.client import Daemon, NotNow, login_name
+from deployer.cli import client
+from deployer.cli.client import Daemon, NotNow, NotYet, login_name
 from deployer.cli.main import Failure
 from deployer.web.app import Order
 from tests.support.settings_files import SMALL, read
@@ -79,13 +84,101 @@ def test_a_problem_is_told_with_its_exit_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"url": 1}'])
-def test_a_damaged_address_is_no_traceback(tmp_path: Path, content: str) -> None:
+def test_a_damaged_address_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
     """A daemon that is just starting, or an editor."""
+    monkeypatch.setattr(client, "_PATIENCE_SECONDS", 0.1)
     settings = read(tmp_path / "deployer.yaml", f"state_dir: {tmp_path}/state\n{SMALL}")
     with statedir.lock(settings.state_dir):
         (settings.state_dir / "api.json").write_text(content)
         with pytest.raises(NotNow, match="is starting or stopping"):
             Daemon(settings).get("staging", "status")
+
+
+def test_a_daemon_that_is_starting_is_waited_for(tmp_path: Path) -> None:
+    """A moment, also by the first request: it was not taken, so it is not done twice."""
+    settings = read(tmp_path / "deployer.yaml", f"state_dir: {tmp_path}/state\n{SMALL}")
+    with (
+        statedir.lock(settings.state_dir),
+        answering(401, "{}") as (old, _),
+        answering(200, "{}") as (new, lines),
+    ):
+        api = settings.state_dir / "api.json"
+        api.write_text(json.dumps({"url": old, "token": "of a killed daemon"}))
+        starting = Timer(0.5, api.write_text, [json.dumps({"url": new, "token": "x"})])
+        starting.start()
+        with pytest.raises(NotNow, match="does not know the token"):
+            Daemon(settings).poll("staging")
+        assert Daemon(settings).get("staging", "status") == {}
+        starting.join()
+
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (503, "Service Unavailable", "too many connections to its API are open"),
+        (401, "{}", "does not know the token in "),
+    ],
+)
+def test_what_takes_nothing_for_long_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: str, says: str
+) -> None:
+    """It was asked more than once."""
+    monkeypatch.setattr(client, "_PATIENCE_SECONDS", 0.5)
+    settings = read(tmp_path / "deployer.yaml", f"state_dir: {tmp_path}/state\n{SMALL}")
+    with statedir.lock(settings.state_dir), answering(status, body) as (url, lines):
+        (settings.state_dir / "api.json").write_text(json.dumps({"url": url, "token": "x"}))
+        with pytest.raises(NotNow) as caught:
+            Daemon(settings).get("staging", "status")
+
+    assert says in caught.value.message
+    assert len(lines) > 1
+
+
+def test_a_request_that_may_have_been_taken_is_not_repeated(tmp_path: Path) -> None:
+    """A second rollback would go one release further back."""
+    settings = read(tmp_path / "deployer.yaml", f"state_dir: {tmp_path}/state\n{SMALL}")
+    taken: list[bytes] = []
+    with statedir.lock(settings.state_dir), socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            connection, _ = server.accept()
+            with connection:
+                taken.append(connection.recv(65_536))
+
+        thread = Thread(target=hang_up)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        (settings.state_dir / "api.json").write_text(json.dumps({"url": url, "token": "x"}))
+        with pytest.raises(NotNow, match="shows whether anything was done") as caught:
+            Daemon(settings).post("staging", "rollback", {})
+        thread.join()
+
+    assert not isinstance(caught.value, NotYet)
+    assert len(taken) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_told_who_may(tmp_path: Path) -> None:
+    """The directory is closed to them, so that they do not even see that a daemon runs."""
+    code = (
+        "import sys; from pathlib import Path; from types import SimpleNamespace; import os;"
+        "from deployer.cli.client import Daemon; os.setuid(65534);"
+        "Daemon(SimpleNamespace(state_dir=Path(sys.argv[1]))).post('staging', 'rollback', {})"
+    )
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with statedir.lock(tmp_path / "state") as path:
+        (path / "api.json").write_text("{}")
+        command = [sys.executable, "-c", code, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    assert "Only the user that the daemon runs as may command it" in done.stderr
+    assert "try with sudo -u" in done.stderr
+    assert "local disk" not in done.stderr.splitlines()[-1]
 
 
 def test_who_asks_is_the_person_behind_sudo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_the_settings_of_the_demo(tmp_path: Path) -> None:
     (tmp_path / "configs.git").mkdir()
     settings = _make_settings(tmp_path, "http://127.0.0.1:8265")
     assert {one.branch for one in settings.environments.values()} == {"main"}
-    assert {one.cluster.key for one in settings.environments.values()} == {"http://127.0.0.1:8265"}
+    assert {one.cluster.key for one in settings.environments.values()} == {"http://localhost:8265"}
     assert settings.server.port == 0
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from deployer.cli.main import Exit
-from deployer.cli.waiting import Progress, Rollback, Sync, timed_out
+from deployer.cli.waiting import _LIVE, _REMOVES, _STALLED, Progress, Rollback, Sync, timed_out
+from deployer.core.decide import POLICY
 
 D, OLD = "sha256:d", "sha256:old"
 
@@ -26,17 +27,30 @@ def state(*rollouts: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A status of the API: git wants D, which is not live; the rollouts are the newest first."""
     git = {"looks": 3, "trouble": None, "revision": "d" * 40, "digest": D, "problem": None}
     usual = {
+        "instance": "one",
+        "pass_number": 7,
         "git": git,
         "live": {"digest": OLD},
         "sync": "OutOfSync",
+        "health": "Healthy",
         "mode": "auto",
         "message": "What is the case.",
         "rollout": None,
-        "policy": {"line": 25, "seconds": 15.0},
+        "policy": {"line": 2, "seconds": 15.0},
         "rollouts": list(rollouts),
         "is_current": True,
     }
     return {**usual, **more, "git": {**git, **more.get("git", {})}}
+
+
+def asked(**more: Any) -> Sync:
+    """Look 3 and pass 7 were asked for when rollout 4 was the newest that had ended."""
+    return Sync.of({"instance": "one", "look": 3, "pass_number": 7, "after": 4, **more})
+
+
+def line(number: int) -> dict[str, Any]:
+    """The line of the policy that decided."""
+    return {"line": number, "seconds": 15.0}
 
 
 BUSY = {"id": "staging#5", "kind": "deploy", "phase": "start"}
@@ -64,7 +78,43 @@ BACK = rollout(6, "good", kind="rollback", digest=OLD)
         pytest.param(state(rollout(5, "good"), sync="Synced"), ("good", Exit.OK), id="good"),
         pytest.param(state(sync="Synced"), ("good", Exit.OK), id="was live already"),
         pytest.param(state(sync="Synced", is_current=False), None, id="a pass has not seen git yet"),
-        pytest.param(state(rollout(5, "good"), sync="OutOfSync"), None, id="good, and drifted since"),
+        pytest.param(state(sync="Synced", pass_number=6), None, id="seen before it was asked"),
+        pytest.param(state(mode="paused", pass_number=6), None, id="paused, seen before it was asked"),
+        pytest.param(
+            state(rollout(5, "good"), sync="OutOfSync", policy=line(22)),
+            None,
+            id="drifted since, to be healed",
+        ),
+        pytest.param(
+            state(rollout(5, "good"), sync="OutOfSync", policy=line(25)),
+            ("failed", Exit.FAILED),
+            id="drifted since, and left so",
+        ),
+        pytest.param(
+            state(rollout(4, "good"), sync="Synced", health="Degraded", policy=line(20)),
+            None,
+            id="sick, to be restored",
+        ),
+        pytest.param(
+            state(rollout(4, "good"), sync="Synced", health="Degraded", policy=line(25)),
+            None,
+            id="sick, and Serve goes on",
+        ),
+        pytest.param(
+            state(rollout(4, "good"), sync="Synced", health="Degraded", policy=line(28)),
+            None,
+            id="a repair failed, and Serve goes on",
+        ),
+        pytest.param(
+            state(rollout(4, "good"), sync="Synced", health="Progressing", policy=line(25)),
+            None,
+            id="Serve has not caught up yet",
+        ),
+        pytest.param(
+            state(rollout(4, "good"), sync="Synced", health="Degraded", mode="paused", policy=line(24)),
+            ("refused", Exit.REFUSED),
+            id="sick and paused",
+        ),
         pytest.param(state(rollout(5, "failed"), rollout=BUSY), None, id="failed, nothing follows yet"),
         pytest.param(
             state(rollout(6, "in_progress", kind="rollback"), rollout(5, "failed", followed_by="staging#6")),
@@ -98,7 +148,26 @@ BACK = rollout(6, "good", kind="rollback", digest=OLD)
             ("superseded", Exit.TIMED_OUT),
             id="rollback cancelled",
         ),
+        pytest.param(
+            state(BACK, rollout(5, "failed"), mode="held"),
+            ("rolled_back", Exit.ROLLED_BACK),
+            id="a person rolled it back before the daemon did",
+        ),
+        pytest.param(
+            state(rollout(4, "good", kind="rollback"), rollout(5, "failed")),
+            ("failed", Exit.FAILED),
+            id="a rollback before it is none of its",
+        ),
         pytest.param(state(rollout(5, "failed")), ("failed", Exit.FAILED), id="nothing to go back to"),
+        pytest.param(state(policy=line(28)), ("refused", Exit.REFUSED), id="needs a person, and is not held"),
+        pytest.param(
+            state(rollout(4, "failed"), policy=line(28)),
+            ("failed", Exit.FAILED),
+            id="failed before it was asked, and needs a person",
+        ),
+        pytest.param(
+            state(rollout(4, "failed"), policy=line(27)), None, id="failed before, and waits for room"
+        ),
         pytest.param(
             state(rollout(5, "failed"), sync="Unknown"), None, id="the rollback waits for the cluster"
         ),
@@ -136,15 +205,26 @@ BACK = rollout(6, "good", kind="rollback", digest=OLD)
     ],
 )
 def test_how_a_sync_ends(seen: dict[str, Any], expected: tuple[str, Exit] | None) -> None:
-    """Look 3 was asked for when rollout 4 was the newest that had ended."""
-    found = Sync(look=3, after=4).ending(seen)
+    """One state, by the first look at it."""
+    found = asked().ending(seen)
 
     assert (found and (found.outcome, found.exit_code)) == expected
 
 
+def test_the_lines_of_the_policy_are_those_meant() -> None:
+    """Their numbers are in the status; what they stand for is not."""
+    meant = [POLICY[number - 1][0] for number in (_LIVE, _STALLED, _REMOVES)]
+
+    assert meant == [
+        "git wants what is live",
+        "the last rollout failed, and nobody acted",
+        "what git wants removes most applications",
+    ]
+
+
 def test_a_commit_that_git_leaves_behind_is_superseded() -> None:
     """Also one that never began; but a good ending that was not asked about in time still counts."""
-    sync = Sync(look=3, after=4)
+    sync = asked()
     assert sync.ending(state()) is None
     overtaken = sync.ending(state(git={"digest": "sha256:e", "revision": "e" * 40}))
     vanished = sync.ending(state(git={"digest": None, "problem": "No branch."}))
@@ -158,9 +238,28 @@ def test_a_commit_that_git_leaves_behind_is_superseded() -> None:
     assert "No branch." in vanished.message
 
 
+def test_a_daemon_that_was_started_meanwhile_is_asked_again() -> None:
+    """It counts anew, has not read git yet, and perhaps cannot: that is no newer commit."""
+    sync = asked()
+    assert sync.ending(state(sync="Unknown")) is None
+    unread = {"looks": 0, "digest": None, "revision": None, "problem": "The first look is under way."}
+    seen = state(git=unread, sync="Unknown", is_current=False, instance="two", pass_number=0)
+    assert not sync.is_answered_by(seen)
+    sync.ask_again({"instance": "two", "look": 1, "pass_number": 2, "after": 5})
+
+    assert sync.is_answered_by(seen)
+    assert sync.ending(seen) is None
+    away = {**unread, "looks": 1, "trouble": "Git is away."}
+    assert sync.ending({**seen, "git": {**seen["git"], **away}}) is None
+    good = state(rollout(5, "good"), git={"looks": 1}, sync="Synced", instance="two", pass_number=2)
+    ended = sync.ending(good)
+    assert ended is not None
+    assert (ended.outcome, ended.rollout) == ("good", "staging#5")
+
+
 def test_the_endings_say_what_failed() -> None:
     """The class, the message, where it went back to, and the rollout to look up."""
-    found = Sync(look=3, after=4).ending(state(BACK, rollout(5, "failed", followed_by="staging#6")))
+    found = asked().ending(state(BACK, rollout(5, "failed", followed_by="staging#6")))
 
     assert found is not None
     assert found.message == "ddddddd failed (code): boom. Rolled back to oldoldo."
@@ -172,12 +271,16 @@ def test_the_endings_say_what_failed() -> None:
     [
         ([], True, None),
         ([rollout(4, "good", kind="rollback")], True, None),
-        ([rollout(5, "good", kind="rollback", digest=OLD)], True, None),
         ([rollout(5, "in_progress", kind="rollback")], True, None),
         ([rollout(5, "good", kind="rollback")], True, Exit.OK),
         ([rollout(5, "failed", kind="rollback")], True, Exit.ROLLBACK_FAILED),
         ([rollout(5, "cancelled", kind="rollback")], True, Exit.TIMED_OUT),
         ([], False, Exit.OK),
+        # The wish was replaced by another person's before it began.
+        ([rollout(5, "in_progress", kind="rollback", digest=OLD)], True, Exit.TIMED_OUT),
+        ([rollout(5, "good", kind="rollback", digest=OLD)], True, Exit.TIMED_OUT),
+        ([rollout(4, "good", kind="rollback", digest=OLD)], True, None),
+        ([rollout(5, "good", digest=OLD)], True, None),
     ],
 )
 def test_how_a_rollback_ends(rollouts: list[dict[str, Any]], is_asked: bool, expected: Exit | None) -> None:

@@ -353,6 +353,33 @@ class TestPersons:
         assert isinstance(decide(desired(A), SILENT, record_of(*A_GOOD, ASKED), at(42)), Wait)
 
 
+class TestBlindAtRest:
+    """Line 2, with nothing in flight."""
+
+    def test_it_is_told_after_a_minute_and_once(self) -> None:
+        """Nothing else is: nobody may notice that nothing could be healed or deployed."""
+        record = record_of(*A_GOOD)
+        assert isinstance(decide(desired(A), replace(SILENT, seconds=59.9), record, at(50)), Wait)
+
+        action = decide(desired(A), replace(SILENT, seconds=61.5), record, at(50))
+        what = "The cluster has not been seen for 62 s: cannot reach http://ray: connection refused."
+        told = Drifted(at=at(50), drift=DriftClass.UNKNOWN, what=what)
+        assert action == Note(line=2, events=(told,))
+        assert isinstance(decide(desired(A), replace(SILENT, seconds=99), evolve(record, told), at(90)), Wait)
+
+        _, events, _ = decided(desired(A), running(A), evolve(record, told), 99)
+        assert [event.type for event in events] == ["drift_ended"]
+
+    @pytest.mark.parametrize(
+        "history", [(), B_APPLIED, (*ROLLING_BACK, failed(3))], ids=["nothing", "in flight", "degraded"]
+    )
+    def test_not_where_something_else_is_told(self, history: tuple[Event, ...]) -> None:
+        """A rollout that cannot be seen has its own fact, and what is DEGRADED is known to be."""
+        _, events, _ = decided(UNREAD, replace(SILENT, seconds=99), record_of(*history), 99)
+
+        assert "drifted" not in [event.type for event in events]
+
+
 class TestOvertaking:
     """Line 6."""
 

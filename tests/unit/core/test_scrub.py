@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
-from deployer.core.scrub import MIN_SECRET_CHARACTERS, REDACTED, plain, scrub, secrets_of
+from deployer.core.scrub import MIN_SECRET_CHARACTERS, REDACTED, first, last, plain, scrub, secrets_of
 
 SECRET = "hunter2-hunter2"
 
@@ -118,6 +121,132 @@ def test_pydantic_does_not_quote_half_a_secret() -> None:
         f"  Field required [type=missing, input_value={{'TOKEN': '{SECRET[:9]}...': 1}}, input_type=dict]"
     )
     assert scrub(message, {SECRET}).splitlines()[-1] == "  Field required [type=missing, input_type=dict]"
+
+
+class Shouting:
+    """An object that prints itself on several lines."""
+
+    def __repr__(self) -> str:
+        """Print what half of a secret looks like."""
+        return f"Config(\n  {SECRET[:9]}\n)"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"TOKEN": SECRET * 9},
+        f"{SECRET}\n{SECRET}",
+        [f", input_value={SECRET[:9]}"],
+        Shouting(),
+    ],
+    ids=["long", "two lines", "says input_value", "prints itself on lines"],
+)
+@pytest.mark.parametrize("quoted", [str, json.dumps, lambda text: repr(repr(text))])
+def test_pydantic_s_own_words_quote_nothing(value: object, quoted: Any) -> None:
+    """What the installed pydantic says, also inside of other messages; the error itself stays."""
+
+    class Model(BaseModel):
+        count: int
+
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate({"count": value})
+    text = scrub(quoted(f"before\n{caught.value}\nafter"), frozenset())
+
+    assert SECRET[:9] not in text
+    assert "[type=int_" in text
+    assert "before" in text
+    assert "after" in text
+
+
+def test_a_log_that_says_input_value_stays() -> None:
+    """An error of pydantic at its end takes nothing away but its own quotation."""
+    log = "".join(f"INFO predicted, input_value={number}.5, in 3 ms\n" for number in range(1000))
+    error = "ValidationError: 1 validation error\n  Bad [type=x, input_value='u', input_type=str]\n"
+
+    assert scrub(log + error, frozenset()) == log + error.replace("input_value='u', ", "")
+
+
+@given(
+    st.lists(
+        st.text("ab []=,:/'{}", max_size=20)
+        | st.sampled_from(["input_value=1, ", "[type=x, ", "input_type=str]", "[type=x,\u00a0input_value="])
+    ).map("".join)
+)
+def test_lines_without_secrets_survive(text: str) -> None:
+    """Nothing is lost but the quotations of pydantic."""
+    assume(re.search(r"\[type=.*, input_value=.*, input_type=", text) is None)
+    assert scrub(text, frozenset({SECRET})) == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("input_value=", "[type=", "[type=a, input_value=", "[type=a, input_value=b, ", ", input_type="),
+        *("[type=a, input_value=b, input_type=", "://", "://a@", "://a", "@", "://" + "a" * 5000),
+        *("\x1b[", "\x1b[0", "\x1b]", "\x1b ", "\x9b", "\x90", "\x9b0 ", SECRET, SECRET[:-1]),
+    ],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    """1 MiB of what the patterns look for costs a few times as much as 1 MiB of an ordinary log."""
+
+    def seconds(of: str) -> float:
+        text = (of * (1024 * 1024 // len(of) + 1))[: 1024 * 1024]
+        started = time.perf_counter()
+        scrub(plain(text), {SECRET})
+        return time.perf_counter() - started
+
+    ordinary = seconds("INFO 2026-11-22 10:42:00,000 r2 -- it predicted 3.7\n")
+    assert seconds(piece) < 30 * ordinary
+
+
+class TestEnds:
+    """Of a long text only an end is searched, and no half of a secret is left at the cut."""
+
+    @given(
+        # One that overlaps itself is found at other places after a cut, as it would be without one.
+        secret=st.text("abc \n\x1b[1/é", min_size=MIN_SECRET_CHARACTERS, max_size=40).map("S".__add__),
+        filler=st.sampled_from(["x", "\n", "\x1b[0m", "{secret}", "://u@", "{secret}x"]),
+        before=st.integers(4000, 6000),
+        after=st.integers(4000, 6000),
+        limit=st.integers(1, 60),
+    )
+    def test_they_are_the_ends_of_the_whole(
+        self, secret: str, filler: str, before: int, after: int, limit: int
+    ) -> None:
+        """Wherever the cut falls: what is shown is what stands at that end of the scrubbed text, or less."""
+        assume(secret not in REDACTED)
+        filler = filler.format(secret=secret)
+        text = filler * (before // len(filler)) + secret + filler * (after // len(filler))
+        whole = scrub(plain(text), {secret})
+
+        assert whole.startswith(first(text, {secret}, limit))
+        assert len(first(text, {secret}, limit)) <= limit
+        assert whole.endswith(last(text, {secret}, limit))
+        assert len(last(text, {secret}, limit)) <= limit
+
+    def test_a_cut_inside_a_secret_shows_no_half_of_it(self) -> None:
+        """Even one that fills the whole of what is searched."""
+        secret = "s3cr3t-" * 2000
+
+        assert first(secret * 3, {secret}, 100) == REDACTED * 3
+        for cut in range(0, len(secret), 999):
+            assert "s3cr3t" not in first("x" * cut + secret * 5, {secret}, 100)
+            assert "s3cr3t" not in last(secret * 5 + "x" * cut, {secret}, 100)
+
+    def test_a_short_text_is_shown_whole(self) -> None:
+        """Nothing is thrown away where nothing was cut."""
+        assert first(f"a {SECRET}", {SECRET}, 100) == last(f"a {SECRET}", {SECRET}, 100) == f"a {REDACTED}"
+        assert (first("abcdef", frozenset(), 3), last("abcdef", frozenset(), 3)) == ("abc", "def")
+
+    def test_a_huge_text_costs_no_more_than_what_is_shown(self) -> None:
+        """64 MiB in less time than the search of one takes."""
+        started = time.perf_counter()
+        scrub(plain("x" * 1024 * 1024), {SECRET})
+        one = time.perf_counter() - started
+        huge = "x" * 64 * 1024 * 1024
+        started = time.perf_counter()
+        assert first(huge, {SECRET}, 60) == last(huge, {SECRET}, 60) == "x" * 60
+        assert time.perf_counter() - started < one
 
 
 @pytest.mark.parametrize(

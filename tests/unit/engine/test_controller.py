@@ -14,7 +14,7 @@ import pytest
 
 from deployer.engine.controller import Controller
 from deployer.engine.outbox import Outbox, Row
-from deployer.engine.reconcile import After, Again, BackOff, GiveUp, Outcome
+from deployer.engine.reconcile import After, Again, BackOff, GiveUp, NotYet, Outcome
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
 from tests.support.eventually import eventually
@@ -96,10 +96,11 @@ def test_every_environment_gets_its_first_pass(build: Callable[..., Controller])
 
 
 def test_what_follows_a_pass(build: Callable[..., Controller]) -> None:
-    """Again: at once. After: later. Back off: soon. Give up: never."""
+    """Again: at once. After, not yet: later. Back off: soon. Give up: never."""
     outcomes: dict[str, list[Outcome]] = {
         "again": [Again(), Again(), After(seconds=60)],
         "after": [After(seconds=0.05), After(seconds=60)],
+        "not-yet": [NotYet(seconds=0.05), After(seconds=60)],
         "back-off": [BackOff(why="x"), BackOff(why="x"), After(seconds=60)],
         "give-up": [GiveUp(why="x")],
     }
@@ -107,6 +108,17 @@ def test_what_follows_a_pass(build: Callable[..., Controller]) -> None:
     build(passes, *outcomes).start()
 
     eventually(lambda: passes.runs == {name: len(each) for name, each in outcomes.items()}, within=5)
+
+
+def test_who_waits_for_a_turn_still_backs_off(build: Callable[..., Controller]) -> None:
+    """A cluster that hangs is not asked at the shortest pace, because a pass in between was none."""
+    outcomes: list[Outcome] = [BackOff(why="x"), NotYet(seconds=0.01)] * 4
+    passes = Passes(lambda _name, run: outcomes[run - 1] if run <= len(outcomes) else GiveUp(why="x"))
+    started = time.monotonic()
+    build(passes, "waits").start()
+
+    eventually(lambda: passes.runs.get("waits", 0) >= 6, within=10)
+    assert time.monotonic() - started > 0.8 * (0.1 + 0.4 + 1.6)
 
 
 def test_a_stop_does_not_wait_for_a_pass_that_hangs(build: Callable[..., Controller]) -> None:

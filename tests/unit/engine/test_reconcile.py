@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from deployer.adapters.serve import LogUnavailable
+from deployer.adapters.serve import LogUnavailable, Unclear
 from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
 from deployer.core.actions import Action, Note, Probe
 from deployer.core.checks import Answer
-from deployer.core.events import Applied, Checked, LogKept, Paused, RetryAsked, Seen
+from deployer.core.events import Applied, Checked, Kind, LogKept, Paused, RetryAsked, Seen
 from deployer.core.live import Live
 from deployer.core.record import Result
+from deployer.core.scrub import scrub, secrets_of
 from deployer.core.types import Check, Deadlines, NotRead, Policy, Release
+from deployer.engine import reconcile
 from deployer.engine.outbox import Outbox, Row
-from deployer.engine.reconcile import After, Again, BackOff, GiveUp, Reconciler
+from deployer.engine.reconcile import After, Again, BackOff, GiveUp, NotYet, Outcome, Reconciler
 from tests.support.build import at, desired, release
-from tests.support.eventually import eventually
 from tests.support.fake_cluster import FakeCluster
 from tests.support.memory_store import MemoryStore
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from deployer.core.events import Event, LogSource
     from deployer.core.live import Observation
-    from deployer.core.record import Record
+    from deployer.core.record import Record, Rollout
     from deployer.core.status import Status
     from deployer.core.types import Wanted
 
@@ -166,6 +169,36 @@ def test_an_unclear_put_backs_off_and_is_read_back(scene: Scene) -> None:
     assert len(scene.cluster.puts) == 1
 
 
+def test_a_rollback_that_gets_no_answer_ends_at_its_deadline(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead controller answers every PUT with a 500: in the end that is a failure, not one more try."""
+    short = replace(QUICK, rollback_deadline=30)
+    scene.want(A, short)
+    scene.until_rest()
+    scene.want(BAD, short)
+    scene.cluster.reject_next = "Internal error in ServeController.apply_config"
+    scene.passes.run(NAME)
+
+    def answer_500(rollout: Rollout, body: Mapping[str, Any]) -> None:
+        why = "It answered 500."
+        raise Unclear(why)
+
+    monkeypatch.setattr(scene.cluster, "apply", answer_500)
+    outcomes: list[Outcome] = []
+    while scene.store.load(NAME).rollout is not None or not outcomes:
+        scene.seconds += 5
+        outcomes.append(scene.passes.run(NAME))
+        assert len(outcomes) < 20
+    last = scene.store.load(NAME).last
+
+    assert [type(outcome) for outcome in outcomes] == [BackOff] * 7 + [Again]
+    assert last is not None
+    assert last.kind is Kind.ROLLBACK
+    assert last.failure is not None
+    assert last.failure.message == "not sent within 30s: It answered 500."
+
+
 def test_a_silent_cluster_backs_off(scene: Scene, logged: list[Any]) -> None:
     """With the reason, once as a warning; nothing is sent."""
     scene.cluster.reachable = False
@@ -177,6 +210,27 @@ def test_a_silent_cluster_backs_off(scene: Scene, logged: list[Any]) -> None:
     scene.passes.run(NAME)
     levels = [entry["log_level"] for entry in logged if entry["event"] == "reconciled"]
     assert levels == ["warning", "debug"]
+
+
+def test_a_cluster_at_rest_that_stays_out_of_sight_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a minute, once; and again only after it was seen."""
+    scene.until_rest()
+    clock = [0.0]
+    monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    before = len(scene.types())
+    scene.cluster.reachable = False
+    for clock[0] in (0.0, 59.0, 61.0, 90.0):
+        scene.passes.run(NAME)
+    assert scene.types()[before:] == ["drifted"]
+
+    scene.cluster.reachable = True
+    scene.passes.run(NAME)
+    scene.cluster.reachable = False
+    for clock[0] in (100.0, 159.0):
+        scene.passes.run(NAME)
+    assert scene.types()[before:] == ["drifted", "drift_ended"]
 
 
 class BrokenStore(MemoryStore):
@@ -346,6 +400,35 @@ class TestKeepLog:
         types = scene.types()
         assert types.index("log_kept") > len(types) - 1 - types[::-1].index("applied")
 
+    def test_it_holds_no_secret_after_a_restart(self, scene: Scene) -> None:
+        """The cluster does not show the config of the failed release any more; the record knows it."""
+        told: set[str] = set()
+
+        class Listening(FakeCluster):
+            def remember(self, config: Mapping[str, Any]) -> None:
+                """Keep the secrets, as a client does until its process ends."""
+                told.update(secrets_of(config))
+
+            def log_tail(self, source: LogSource) -> str:
+                """Quote what was deployed."""
+                return scrub("ValueError: bad token hunter2-hunter2", told)
+
+        scene.cluster = Listening(now=lambda: scene.seconds)
+        scene.passes = scene.build()
+        scene.until_rest()
+        env_vars = {"runtime_env": {"env_vars": {"TOKEN": "hunter2-hunter2"}}}
+        scene.want(release("x", {"name": "fruit", "import_path": "constructor_raises:app"} | env_vars))
+        while scene.store.load(NAME).last is None or "failed" not in scene.types():
+            scene.seconds += 0.5
+            scene.passes.run(NAME)
+        assert "log_kept" not in scene.types()
+        scene.passes = scene.build()
+        told.clear()
+        scene.until_rest()
+
+        (kept,) = [event for event in scene.store.events[NAME] if isinstance(event, LogKept)]
+        assert kept.text == "ValueError: bad token <redacted>"
+
     def test_why_there_is_none_is_kept_instead(self, scene: Scene) -> None:
         """It is asked for once."""
 
@@ -484,8 +567,11 @@ class TestNeighbours:
 
         assert scene.until_rest(NAME).good == A
 
-    def test_their_passes_never_overlap(self, scene: Scene) -> None:
-        """A list that is read before another PUT would bring back what that one deleted."""
+    def test_their_looks_never_overlap_and_nobody_waits_for_one(self, scene: Scene) -> None:
+        """A list that is read before another PUT would bring back what that one deleted.
+
+        And a cluster that hangs costs one worker, however many environments are on it.
+        """
         entered: dict[str, threading.Event] = {name: threading.Event() for name in ("one", "two", "three")}
         leave = threading.Event()
 
@@ -502,22 +588,53 @@ class TestNeighbours:
 
         names = tuple(entered)
         scene.git = dict.fromkeys(names, NotRead(why="x"))
+        woken: list[str] = []
         passes = scene.build(
             clusters={name: Slow(name) for name in names},
             neighbours={"one": ("two",), "two": ("one",), "three": ()},
+            wake=woken.append,
         )
-        threads = [threading.Thread(target=passes.run, args=(name,)) for name in names]
-        threads[0].start()
-        assert entered["one"].wait(5)
-        for thread in threads[1:]:
+        threads = [threading.Thread(target=passes.run, args=(name,)) for name in ("one", "three")]
+        for thread in threads:
             thread.start()
+        assert entered["one"].wait(5)
         assert entered["three"].wait(5), "another cluster's passes do not wait"
-        assert not entered["two"].wait(0.3), "two looks at one cluster at once"
+        assert passes.run("two") == passes.run("two") == NotYet(seconds=5)
+        assert not entered["two"].is_set(), "two looks at one cluster at once"
+        assert woken == []
         leave.set()
-        eventually(entered["two"].is_set, within=5)
         for thread in threads:
             thread.join(5)
             assert not thread.is_alive()
+        assert woken == ["two"]
+        assert passes.run("one") == NotYet(seconds=5), "it is the turn of who waited"
+        assert isinstance(passes.run("two"), After)
+        assert woken == ["two", "one"]
+
+    def test_nobody_waits_for_a_check_or_a_log(self, scene: Scene) -> None:
+        """They change nothing of which a neighbour's PUT is made, and may take a minute."""
+        beside: list[tuple[str, Outcome]] = []
+
+        class Slow(FakeCluster):
+            def probe(self, check: Check, live: Live) -> Answer:
+                """Look at the other environment meanwhile."""
+                beside.append(("probe", scene.passes.run(OTHER)))
+                return super().probe(check, live)
+
+            def log_tail(self, source: LogSource) -> str:
+                """Look at the other environment meanwhile."""
+                beside.append(("log", scene.passes.run(OTHER)))
+                return super().log_tail(source)
+
+        scene.cluster = Slow(now=lambda: scene.seconds)
+        scene.want(A, TestProbe.CHECKED)
+        scene.share()
+        scene.until_rest()
+        scene.want(TestKeepLog.CRASHING)
+        scene.until_rest()
+
+        assert {what for what, _ in beside} == {"probe", "log"}
+        assert all(isinstance(outcome, After) for _, outcome in beside), beside
 
     def test_a_pass_that_fails_lets_the_next_in(self, scene: Scene) -> None:
         """Whatever became of it."""
