@@ -118,8 +118,9 @@ def drifted(record: Record, policy: Policy) -> str:
     if not policy.heals_per_hour:
         return f"{what} The policy says `heals_per_hour: 0`, so it is left as it is."
     retry = f"`deployer retry {record.environment} --reason ...` heals it once more."
+    times = "once" if len(record.repairs) == 1 else f"{len(record.repairs)} times"
     return (
-        f"{what} It was healed or restored {len(record.repairs)} times within the hour, so it is left as it"
+        f"{what} It was healed or restored {times} within the hour, so it is left as it"
         f" is: somebody else changes this cluster. {retry}"
     )
 

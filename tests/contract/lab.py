@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 SETTLES_SECONDS = 90.0
 """A build, a start or six failed ones take 2-30 s on an idle machine, and a multiple on a busy one."""
 
-FAR_LESS_SECONDS = 4.0
-"""Too short for a build and three starts on any machine, long enough for a few turns of Serve's loop."""
-
 _HTTP_SECONDS = 30.0
 
 

@@ -87,12 +87,15 @@ class Lab:
         assert answer.status_code == expect, answer.text
 
     def deploy(self, body: dict[str, Any], nonce: str = "", ours: tuple[str, ...] = ()) -> Record:
-        """What a rollout of a file with this content does; returns the record after it."""
+        """What a rollout of a file with this content does; returns the record after it.
+
+        `ours` are the applications that the environment has beside those of the file.
+        """
         config, _ = serve_config.parse(json.dumps(body).encode(), "serve_config.yaml")
         release = Release(revision=revision("lab"), config=config)
-        assert obstacle(release, self.look(), ours, {}) is None
-        self.put(compose(release, nonce, self.look(), ours))
         names = frozenset(config.applications())
+        assert obstacle(release, self.look(), names.union(ours), {}) is None
+        self.put(compose(release, nonce, self.look(), names.union(ours)))
         self.settled(names)
         return Record(
             environment="lab", good=release, good_nonce=nonce, apps=names, session=self.look().session
@@ -182,9 +185,11 @@ def app(name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def small(lab: Lab) -> Record:
-    """Two small applications are deployed, and nothing else."""
-    lab.put({"applications": []})
-    return lab.deploy({"applications": [app("fruit"), app("math")]})
+    """Two small applications are deployed, and nothing else; what the test before left of them stays."""
+    body = {"applications": [app("fruit"), app("math")]}
+    lab.put(body)
+    lab.until(lambda seen: all(one.status != "DELETING" for one in seen.apps.values()))
+    return lab.deploy(body)
 
 
 def ids(seen: App) -> set[str]:
@@ -275,6 +280,22 @@ def test_a_replica_that_died_is_sick_at_most_until_it_is_replaced(lab: Lab, whol
 
     assert lab.undisturbed(whole, replaced) <= {DriftClass.SICK}
     assert find(lab.settled(whole.apps), whole) is None
+
+
+def test_what_only_a_restart_brings_into_effect_is_told(lab: Lab, whole: Record) -> None:
+    """Serve took it with a 200. Nothing is said of what is in effect as the file says."""
+    assert whole.good is not None
+    seen = lab.look()
+    said = restart_needed(seen, whole.good)
+    port = seen.options["http_options"]["port"]
+    assert f"http_options.port is {port}, the file says 8000" in said
+    assert "http_options.root_path is empty, the file says /root" in said
+    assert "grpc_options.enable_reflection is True, the file says 0" in said
+    assert len(said) == 12
+    same = {name: seen.options[name] for name in ("http_options", "grpc_options", "proxy_location")}
+    record = lab.deploy({"applications": [app("fruit")], **same}, ours=tuple(whole.apps))
+    assert record.good is not None
+    assert restart_needed(lab.look(), record.good) == ()
 
 
 def test_a_nonce_is_no_drift_and_its_loss_is(lab: Lab, small: Record) -> None:
@@ -369,9 +390,8 @@ def test_what_was_deleted_by_hand_is_missing_then_lost(lab: Lab, small: Record) 
 def test_a_serve_run_over_ours_is_found_and_one_beside_it_is_not_touched(lab: Lab, small: Record) -> None:
     """Over REST only the source tells of it: config and stamp stay what they were."""
     before = lab.look().apps["fruit"]
-    run = "import good; from ray import serve; serve.run(good.app({}), name='%s', route_prefix='/%s')"
-    lab.run(run % ("fruit", "fruit"))
-    lab.run(run % ("script", "script"))
+    run = "serve.run(good.app({}), name='%s', route_prefix='/%s')"
+    lab.run(f"import good; from ray import serve; {run % ('fruit', 'fruit')}; {run % ('script', 'script')}")
     seen = lab.until(lambda seen: seen.apps["script"].status == "RUNNING")
     after = seen.apps["fruit"]
     assert (after.config, after.last_deployed_time_s) == (before.config, before.last_deployed_time_s)
@@ -421,19 +441,3 @@ def test_what_a_half_applied_put_left_is_unknown_and_in_everybodys_way(lab: Lab,
     assert small.good is not None
     lab.put(compose(small.good, "", seen, {*small.apps, "other"}))
     assert find(lab.settled(small.apps), small) is None
-
-
-def test_what_only_a_restart_brings_into_effect_is_told(lab: Lab, whole: Record) -> None:
-    """Serve took it with a 200. Nothing is said of what is in effect as the file says."""
-    assert whole.good is not None
-    seen = lab.look()
-    said = restart_needed(seen, whole.good)
-    port = seen.options["http_options"]["port"]
-    assert f"http_options.port is {port}, the file says 8000" in said
-    assert "http_options.root_path is empty, the file says /root" in said
-    assert "grpc_options.enable_reflection is True, the file says 0" in said
-    assert len(said) == 12
-    same = {name: seen.options[name] for name in ("http_options", "grpc_options", "proxy_location")}
-    record = lab.deploy({"applications": [app("fruit")], **same}, ours=tuple(whole.apps))
-    assert record.good is not None
-    assert restart_needed(lab.look(), record.good) == ()

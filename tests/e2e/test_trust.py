@@ -127,9 +127,11 @@ def test_environments_and_other_people_share_a_cluster(site: Site, fresh_serve: 
         def observe() -> dict[str, Any]:
             store = SqlStore.open_readonly(site.root / "state" / STORE_FILE)
             try:
-                state = store.views()[environment][1]
+                views = store.views()
             finally:
                 store.close()
+            assert environment in views, "the daemon has not published it yet"
+            state = views[environment][1]
             assert (state["sync"], state["health"]) == (sync, health), state["message"]
             return state
 

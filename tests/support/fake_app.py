@@ -68,8 +68,16 @@ class FakeApp:
             return 200
         return 503 if state.app is not None and state.app.deployments else 404
 
-    def put(self, config: Mapping[str, Any], stamp: float, now: float, *, is_sick: bool) -> None:
-        """A PUT lists it with this config."""
+    def put(
+        self,
+        config: Mapping[str, Any],
+        stamp: float,
+        now: float,
+        *,
+        is_sick: bool,
+        free: Mapping[str, float] | None,
+    ) -> None:
+        """A PUT lists it with this config. `free` are the resources that its replicas find."""
         state = self._state(now)
         before = state.app
         if before is not None and before.status == "DELETING":
@@ -97,7 +105,8 @@ class FakeApp:
         if wrong:
             self._fail_build(now, config, wrong)
         else:
-            self._roll_out(config, now, is_sick=is_sick)
+            has_no_room = behaviour.has_no_room(config, free)
+            self._roll_out(config, now, is_sick=is_sick, has_no_room=has_no_room)
 
     def hang(self, config: Mapping[str, Any], stamp: float, now: float) -> None:
         """A PUT failed on it in Serve's controller: it has the config, and nothing works on it."""
@@ -236,7 +245,7 @@ class FakeApp:
             for name in behaviour.deployments(config)
         ]
 
-    def _roll_out(self, config: Mapping[str, Any], now: float, *, is_sick: bool) -> None:
+    def _roll_out(self, config: Mapping[str, Any], now: float, *, is_sick: bool, has_no_room: bool) -> None:
         """What the deployments do once the application is built."""
         if self._steps[-1][1].failed == config:
             message = behaviour.failed_update(behaviour.deployments(config))
@@ -258,7 +267,7 @@ class FakeApp:
             for part in parts:
                 part.begin_round()
             self._show(now, parts)
-            if behaviour.has_no_room(config):
+            if has_no_room:
                 self._warn(now + WARNING, "no_room")
                 return
             now = self._start_round(parts, now, behaviour.start_seconds(config))

@@ -8,7 +8,7 @@
 | `user_config: {fail: true}` | the same, from `reconfigure` |
 | `import_path: frail:app`, `args: {fault: ...}` | as `tests/support/apps/frail.py` says |
 | `import_path: slow:app`, `args: {start_seconds: 9}` | its constructor never ends, or takes so long |
-| `ray_actor_options: {resources: {nowhere: 1}}` | no replica finds room |
+| `ray_actor_options: {num_cpus: 8}`, or `resources` | no replica finds room, if less is free |
 | a deployment other than `D`, in one of the modules above or in `good` | refused after the build |
 | any other | RUNNING |
 
@@ -106,9 +106,15 @@ def start_error(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def has_no_room(config: Mapping[str, Any]) -> bool:
-    """Whether it asks for what no node has."""
-    return any(one.get("ray_actor_options", {}).get("resources") for one in deployments(config).values())
+def has_no_room(config: Mapping[str, Any], free: Mapping[str, float] | None) -> bool:
+    """Whether a replica of it asks for more than is free. What runs takes nothing away."""
+    there = free or {}
+    for deployment in deployments(config).values():
+        options = deployment.get("ray_actor_options", {})
+        asked = {"CPU": options.get("num_cpus", 0), **options.get("resources", {})}
+        if any(amount > there.get(name, 0) for name, amount in asked.items()):
+            return True
+    return False
 
 
 def start_seconds(config: Mapping[str, Any]) -> float:
