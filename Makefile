@@ -51,17 +51,27 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 run: $(VENV)/.local  ## Run the main job on an embedded default: local Ray, local git; Ctrl-C ends it
 	@exec $(BIN)/deployer demo
 
+# Every test is in one of the three parts. What needs no real Ray runs on all cores; what does shares one head.
 .PHONY: test
-test: $(VENV)/.dev  ## Run every test, those on a real Ray too
-	@$(BIN)/python -m pytest
+test: unit  ## Run every test, those on a real Ray too
+	@$(BIN)/python -m pytest $(OTHERS) -m 'not ray' --numprocesses auto
+	@$(BIN)/python -m pytest -m ray
 
-# Without the state machine, which searches for minutes; `make test` has it.
+# All folders but that of the unit tests, of which the state machine is left: it searches for minutes.
+OTHERS = $(filter-out tests/unit/ tests/__pycache__/,$(wildcard tests/*/)) tests/unit/machine
+
 .PHONY: check
-check: $(VENV)/.dev  ## Format, lint, types, imports, unit tests with core/ fully covered: about a minute
+check: lint unit  ## Format, lint, types, imports, unit tests with core/ fully covered: about a minute
+
+.PHONY: lint
+lint: $(VENV)/.dev  ## Format, lint, types, imports
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+.PHONY: unit
+unit: $(VENV)/.dev  ## Unit tests, with core/ fully covered
 	$(BIN)/python -m pytest tests/unit --ignore tests/unit/machine --numprocesses auto --quiet \
 	    --cov=deployer.core --cov-report=term-missing --cov-fail-under=100
 
@@ -80,9 +90,9 @@ older: $(VENV)/.dev  ## Try the way back on an older Ray (fetches it): RAY_VERSI
 
 .PHONY: machine
 SEED ?= 1
-machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 50 steps, about 10 minutes; SEED=1
+machine: $(VENV)/.dev  ## Run the state machine for long: 5,000 runs of 30 steps, half an hour or more; SEED=1
 	@$(BIN)/python -m pytest tests/unit/machine -k TestMachine --hypothesis-profile=long \
-	    --hypothesis-seed=$(SEED) --timeout=14400
+	    --hypothesis-seed=$(SEED)
 
 .PHONY: crash
 RUNS ?= 500

@@ -66,15 +66,13 @@ def failed_repair(record: Record) -> Finished | None:
 def is_stalled(record: Record) -> bool:
     """Whether the last deploy or rollback failed, and nobody has pushed or asked for anything since.
 
-    What was pushed while a rollback ran that failed then is something new, if it has not failed itself.
+    What was pushed while it ran, and could not overtake it, is something new if it has not failed itself.
     """
     last, seen = record.last, record.seen
-    if last is None or last.result is not Result.FAILED or seen is None:
+    if last is None or last.result is not Result.FAILED or last.kind in (Kind.HEAL, Kind.RESTORE):
         return False
-    if last.wanted is None or last.wanted != seen.revision.commit:
+    if seen is None or last.wanted is None or last.wanted != seen.revision.commit:
         return False
-    if last.kind is not Kind.ROLLBACK:
-        return last.kind is Kind.DEPLOY
     starved = record.starved
     tried = {last.release.digest, *(hold.digest for hold in record.held)}
     return seen.digest in tried or (starved is not None and starved.digest == seen.digest)

@@ -31,6 +31,8 @@ class Front(Protocol):
 
     policy: dict[str, Any]
     """How a rollout is judged there: as quickly as the cluster allows."""
+    patient: dict[str, Any]
+    """What of it is to be otherwise where a replica is well at first: so that its end is seen."""
     step_seconds: float
     """What one step of a story may take, on a machine that does other things."""
 
@@ -60,6 +62,7 @@ class FakeFront:
         began = time.monotonic()
         self._fake = FakeCluster(now=lambda: (time.monotonic() - began) * _SPEED)
         self.policy = _policy(window="400ms", soak="300ms", build="4s", schedule="1s", start="4s")
+        self.patient: dict[str, Any] = {}
 
     def open(self, hold: Hold) -> tuple[str, str]:
         """Both on one port."""
@@ -98,6 +101,8 @@ class RealFront:
         self._head = head
         self._url = f"{head.address}{APPLICATIONS}"
         self.policy = _policy(window="1s", soak="1s", build="60s", schedule="3s", start="60s")
+        # The process exits 4 s after it was started.
+        self.patient = {"soak": "15s"}
 
     def open(self, hold: Hold) -> tuple[str, str]:
         """A wire for each of the two."""

@@ -17,6 +17,8 @@ from tests.crash.run import Run
 from tests.crash.stories import REAL, STORIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.support.ray_head import ServeHead
 
 
@@ -39,17 +41,19 @@ class Played:
         return f"seed {self.seed}: {self.story}; killed at: {where}; {self.seconds:.1f} s; {verdict}"
 
 
-def play(seed: int, head: ServeHead | None = None) -> Played:
-    """Play the run of this seed, on the fake or on a real head. Its folder is kept if a promise was broken.
+def draw(seed: int, stories: Sequence[str]) -> tuple[str, list[kills.Kill]]:
+    """The story of this seed, and where the daemon is to be killed in it.
 
     Consecutive seeds go through all stories, and for each of them through all places of the first kill.
     """
-    rng = random.Random(seed)
-    names = REAL if head else sorted(STORIES)
-    story = names[seed % len(names)]
-    first = kills.PLACES[seed // len(names) % len(kills.PLACES)]
+    first = kills.PLACES[seed // len(stories) % len(kills.PLACES)]
+    return stories[seed % len(stories)], kills.draw(random.Random(seed), first)
+
+
+def play(seed: int, head: ServeHead | None = None) -> Played:
+    """Play the run of this seed, on the fake or a real head. Its folder is kept if a promise was broken."""
+    story, planned = draw(seed, REAL if head else sorted(STORIES))
     front = RealFront(head) if head else FakeFront()
-    planned = kills.draw(rng, first)
     plan = tuple(map(str, planned))
     root = Path(tempfile.mkdtemp(prefix=f"crash-{seed}-"))
     began = time.monotonic()

@@ -51,6 +51,7 @@ def _events(run: Run) -> Iterator[str]:
         yield f"{run.puts} PUTs for {intents} intents and {len(run.reached)} kills"
     yield from _held(facts)
     yield from _doubled(facts)
+    yield from _answers(facts, run.disturbed)
 
 
 def _held(facts: list[Event]) -> Iterator[str]:
@@ -63,6 +64,8 @@ def _held(facts: list[Event]) -> Iterator[str]:
         match event:
             case Seen():
                 wanted = event.release.digest
+                # A permission to try once more was for what git wanted then.
+                held = {digest: tries if digest == wanted else 0 for digest, tries in held.items()}
             case Started():
                 started[event.rollout] = event
                 digest = event.release.digest
@@ -110,6 +113,33 @@ def _doubled(facts: list[Event]) -> Iterator[str]:
     for commit, rollouts in deploys.items():
         if len(rollouts) > 1 + excused.get(commit, 0):
             yield f"{commit[:7]} was deployed more than once: {rollouts}"
+
+
+def _answers(facts: list[Event], disturbed: int) -> Iterator[str]:
+    """One rollback for a failure or a wish, one repair for what was done to the cluster."""
+    answered: dict[str, list[str]] = {}
+    wishes: list[str] = []
+    repairs: list[str] = []
+    asked = 0
+    for event in facts:
+        match event:
+            case RollbackAsked():
+                asked += 1
+            case Started(kind=Kind.ROLLBACK, follows=None):
+                wishes.append(event.rollout)
+            case Started(kind=Kind.ROLLBACK):
+                answered.setdefault(str(event.follows), []).append(event.rollout)
+            case Started(kind=Kind.HEAL | Kind.RESTORE):
+                repairs.append(event.rollout)
+            case _:
+                pass
+    for failed, rollouts in answered.items():
+        if len(rollouts) > 1:
+            yield f"{failed} was rolled back more than once: {rollouts}"
+    if len(wishes) > asked:
+        yield f"{asked} rollbacks were asked for, and these started: {wishes}"
+    if len(repairs) > disturbed:
+        yield f"the cluster was changed {disturbed} times, and repaired by {repairs}"
 
 
 def _logs(run: Run) -> Iterator[str]:

@@ -41,8 +41,11 @@ ENVIRONMENT = "staging"
 BRANCH = "env/staging"
 FOLDER = "environments/staging"
 
-QUIET_SECONDS = 0.7
-"""Without an event at rest: the daemon has nothing more to do. In flight it looks twice as often."""
+POLL_SECONDS = 1
+
+QUIET_SECONDS = 1.2
+"""Without an event at rest, after a pass that knew what git says and what the cluster runs: the daemon has
+nothing more to do. In flight it looks more often; and git is looked at once more in that time."""
 
 _GETS_OF_A_LOOK = 2
 """The version, and the applications."""
@@ -59,11 +62,15 @@ class Run:
     """The kills that came to pass, in words."""
     foreign: set[str] = field(default_factory=set)
     """The applications of other people, which no PUT may leave out."""
+    disturbed: int = 0
+    """How often the story has changed the cluster behind the daemon's back."""
     violations: list[str] = field(default_factory=list)
     puts: int = 0
     asked: int = 0
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    _pushed: str = ""
+    _known_to: tuple[int, str] = (0, "")
     _counts: dict[str, int] = field(default_factory=dict)
     _base: int = 0
     _armed_at: float = 0.0
@@ -83,7 +90,9 @@ class Run:
                     "state_dir": str(self.state),
                     "server": {"listen": "127.0.0.1:0"},
                     "log": {"format": "json"},
-                    "repositories": {"configs": {"url": str(self.repo.path), "poll_interval": "1s"}},
+                    "repositories": {
+                        "configs": {"url": str(self.repo.path), "poll_interval": f"{POLL_SECONDS}s"}
+                    },
                     "environments": {
                         ENVIRONMENT: {
                             "repository": "configs",
@@ -119,7 +128,18 @@ class Run:
             f"{FOLDER}/serve_config.yaml": yaml.safe_dump(config),
             f"{FOLDER}/environment.yaml": yaml.safe_dump({**self.front.policy, **(policy or {})}),
         }
-        return self.repo.commit(files, branch=BRANCH)
+        self._pushed = self.repo.commit(files, branch=BRANCH)
+        return self._pushed
+
+    def foreign_put(self, body: dict[str, Any]) -> None:
+        """Somebody else PUTs this."""
+        self.disturbed += 1
+        self.front.foreign_put(body)
+
+    def lose_state(self) -> None:
+        """The head is replaced."""
+        self.disturbed += 1
+        self.front.lose_state()
 
     def ask(self, command: str, until: Callable[[Record], bool]) -> None:
         """A person asks for something, again and again until it is so: the daemon may die of it."""
@@ -161,20 +181,33 @@ class Run:
             time.sleep(every)
 
     def until_quiet(self) -> None:
-        """Wait until the daemon that runs now has looked, nothing is in flight, and nothing is noted."""
+        """Wait until the daemon that runs now has looked at git and the cluster, and nothing goes on."""
         seen: tuple[int, int] | None = None
         since = 0.0
 
         def quiet() -> bool:
             nonlocal seen, since
             record = self.record()
-            has_looked = self._counts.get("GET", 0) >= _GETS_OF_A_LOOK
+            has_looked = self._counts.get("GET", 0) >= _GETS_OF_A_LOOK and self._knows_git()
             now = (self.starts, record.sequence)
             if now != seen or not has_looked or record.rollout is not None:
                 seen, since = now, time.monotonic()
             return time.monotonic() - since >= QUIET_SECONDS
 
         self.until(quiet, "quiet")
+
+    def _knows_git(self) -> bool:
+        """Whether the daemon that runs now has had a pass with the newest commit: its log says so.
+
+        Before it has read git it knows of nothing that it could apply.
+        """
+        here = (self.starts, self._pushed)
+        if self._known_to != here:
+            passes = (self.root / f"log-{self.starts}").read_text(errors="replace").splitlines()
+            told = f'"revision": "{self._pushed[:7]}"'
+            if any('"event": "reconciled"' in line and told in line for line in passes):
+                self._known_to = here
+        return self._known_to == here
 
     # --- what there is to see ----------------------------------------------------------------------------
 

@@ -59,12 +59,13 @@ def bad_at_first(run: Run) -> None:
     run.until_quiet()
     record = run.record()
     _require(record.good is None and record.rollout is None, run, "nothing is good")
+    _require(run.front.apps().keys() <= {"fruit"}, run, "nothing else is there")
 
 
 def rolled_back(run: Run, fault: str) -> None:
     """A good release, a bad one, and back."""
     _deploy(run, ONE)
-    commit = run.push(BAD[fault])
+    commit = run.push(BAD[fault], run.front.patient if fault == "flapping" else None)
     run.until(lambda: _is_held(run.record(), commit), "held")
     _rests(run, ONE, held=commit)
 
@@ -92,7 +93,7 @@ def restored(run: Run) -> None:
     commit = run.push(BAD["import"])
     run.until(lambda: _is_held(run.record(), commit), "held")
     run.until_quiet()
-    run.front.lose_state()
+    run.lose_state()
     _repaired(run, Kind.RESTORE)
     _rests(run, ONE, held=commit)
 
@@ -102,7 +103,7 @@ def healed(run: Run) -> None:
     _deploy(run, ONE)
     theirs = {"name": "theirs", "route_prefix": "/theirs", "import_path": "good:app"}
     run.foreign.add("theirs")
-    run.front.foreign_put({"applications": [*TWO["applications"], theirs]})
+    run.foreign_put({"applications": [*TWO["applications"], theirs]})
     _repaired(run, Kind.HEAL)
     _rests(run, ONE)
     _require(run.front.apps().get("theirs") == theirs, run, "theirs is there")
@@ -202,6 +203,8 @@ def _rests(run: Run, on: dict[str, Any], held: str | None = None) -> None:
     theirs = {one["name"]: one for one in on["applications"]}
     apps = run.front.apps()
     _require(all(apps.get(name) == one for name, one in theirs.items()), run, f"the cluster has it: {apps}")
+    extra = apps.keys() - theirs.keys() - run.foreign
+    _require(not extra, run, f"nothing else is there: {extra}")
     _require(held is None or _is_held(record, held), run, "the failed one is held")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -132,3 +134,28 @@ def test_a_wire_stops_a_request_on_either_side(fake: FakeCluster, gate: Gate, mo
             cluster.close()
     assert len(fake.puts) == (moment is Moment.DONE)
     assert ("PUT", "/api/serve/applications/", Moment.ARRIVED) in gate.seen
+
+
+@pytest.mark.parametrize("error", [ValueError, None])
+def test_only_a_peer_that_has_gone_is_passed_over_in_silence(
+    fake: FakeCluster, capfd: pytest.CaptureFixture[str], error: type[Exception] | None
+) -> None:
+    """A killed daemon resets its connections; whatever else goes wrong in the fake is told."""
+
+    def hold(*_: object) -> bool:
+        if error is not None:
+            raise error
+        return True
+
+    with FakeRay(fake, hold) as ray:
+        place = urlsplit(ray.address)
+        for _ in range(3):
+            with socket.create_connection((str(place.hostname), place.port or 0)) as peer:
+                # Closing it resets the connection, as the kernel does for a process that was killed.
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.sendall(b"GET /api/version HTTP/1.1\r\nHost: x\r\n" + b"\r\n" * (error is not None))
+                if error is not None:
+                    peer.recv(1)
+    told = capfd.readouterr().err
+    assert ("ValueError" in told) is (error is not None)
+    assert "ConnectionResetError" not in told

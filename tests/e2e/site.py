@@ -20,6 +20,8 @@ from deployer.core.history import to_json
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from deployer.core.events import Event
 
 BRANCH = "env/staging"
@@ -29,6 +31,13 @@ QUICK = "health: {stability_window: 0s}\nsoak: 0s\n"
 
 READY_SECONDS = 20.0
 """A daemon is ready in about a second; a loaded machine may take many."""
+
+COMMAND_SECONDS = 30.0
+"""For a command that answers at once: most of it is the start of Python."""
+
+WAIT_SECONDS = 150.0
+"""For one with `--wait`: longer than any `--timeout` that a story gives it (90 s), so that the command itself
+tells that it is over, and shorter than the test's own limit."""
 
 
 def git(cwd: Path, *args: str) -> str:
@@ -157,7 +166,7 @@ class Site:
             [sys.executable, "-m", "deployer", *args, "-c", str(self.settings)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=WAIT_SECONDS if "--wait" in args else COMMAND_SECONDS,
             check=False,
         )
 
@@ -181,6 +190,14 @@ class Site:
             views = store.views()
             assert "staging" in views, "the daemon has not published anything yet"
             return views["staging"][1]
+        finally:
+            store.close()
+
+    def looked_at(self) -> datetime:
+        """When the daemon last looked, as it published it: a look that shows nothing new is told late."""
+        store = SqlStore.open_readonly(self.root / "state" / STORE_FILE)
+        try:
+            return store.views()["staging"][0]
         finally:
             store.close()
 

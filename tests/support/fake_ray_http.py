@@ -7,6 +7,7 @@ Every request can be held where it arrives and where it is done: that is where a
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,8 +57,7 @@ class FakeRay:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[_TICK_SECONDS], daemon=True)
 
     @property
@@ -129,6 +129,17 @@ class FakeRay:
         live = self.fake.observe(resources=resources)
         assert isinstance(live, Live)
         return live
+
+
+class _Server(ThreadingHTTPServer):
+    """A server whose peers may be killed at any moment."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of an error with its traceback, but not that the peer has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def details(live: Live) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def _controller_killed(scene: Scene) -> None:
 
 def _controller_killed_at_rest(scene: Scene) -> None:
     scene.kill_controller()
+    scene.until_looked_at()
     scene.until_seen_again()
 
 
@@ -75,6 +76,8 @@ def _cut_off(scene: Scene) -> None:
     scene.until_blind()
     scene.mend()
 
+
+FLAPPED = "was UNHEALTHY after it had started well"
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -131,6 +134,7 @@ FAULTS: tuple[Fault, ...] = (
         provoke=push(args=fault("sick_later")),
         outcome=Outcome.ROLLED_BACK,
         failure=FailureClass.FLAPPING,
+        says=FLAPPED,
         policy=policy(window="10s"),
         quick=True,
     ),
@@ -140,6 +144,7 @@ FAULTS: tuple[Fault, ...] = (
         provoke=push(args=fault("crash_later")),
         outcome=Outcome.ROLLED_BACK,
         failure=FailureClass.FLAPPING,
+        says=FLAPPED,
         policy=policy(window="10s"),
         # A request that is in the process when it exits gets a 500, and nobody can prevent that.
         may_lose=2,
@@ -150,6 +155,7 @@ FAULTS: tuple[Fault, ...] = (
         provoke=push(deployment={"ray_actor_options": {"num_cpus": 0, "resources": {"unobtainium": 1}}}),
         outcome=Outcome.PUT_BACK,
         failure=FailureClass.CAPACITY,
+        says="no room for a replica within 5s",
         policy=policy(schedule="5s"),
         quick=True,
     ),
@@ -159,6 +165,7 @@ FAULTS: tuple[Fault, ...] = (
         provoke=push(runtime_env=pip("no-such-package")),
         outcome=Outcome.RETRIED,
         failure=FailureClass.RUNTIME_ENV,
+        says="ERROR: No matching distribution found for no-such-package",
     ),
     Fault(
         id="runtime_env: URI",
@@ -166,6 +173,7 @@ FAULTS: tuple[Fault, ...] = (
         provoke=push(runtime_env={"working_dir": f"https://{CLOSED}/code.zip"}),
         outcome=Outcome.RETRIED,
         failure=FailureClass.RUNTIME_ENV,
+        says="requests.exceptions.ConnectionError: HTTPSConnectionPool(host='127.0.0.1', port=9)",
     ),
     Fault(
         id="slow constructor",
@@ -173,6 +181,7 @@ FAULTS: tuple[Fault, ...] = (
         provoke=push(args=fault("slow")),
         outcome=Outcome.ROLLED_BACK,
         failure=FailureClass.DEADLINE,
+        says="not healthy within 6s (start)",
         policy=policy(start="6s"),
     ),
     Fault(

@@ -36,6 +36,9 @@ ENDS_SECONDS = 300.0
 QUIET_SECONDS = 3.0
 """Under load after the end: so that a request lost late, or a rollout too many, is seen."""
 
+QUICK_QUIET_SECONDS = 1.0
+"""The same in `make test`. The load waits for its last answers in any case."""
+
 
 class Outcome(StrEnum):
     """What the daemon makes of it, in the words of the table."""
@@ -73,8 +76,9 @@ class Fault:
     """One row.
 
     `provoke` brings it about on a scene where the good release is live and under load. `may_lose`: so many
-    requests; None is any number, where the proxy itself goes. `quick`: in `make test`, which has some of the
-    others as stories; all are in `make matrix`, on a head that a row may kill.
+    requests; None is any number, where the proxy itself goes. `says` is a part of the failure's one line, and
+    not empty where something fails. `quick`: in `make test`, which has some of the others as stories; all are
+    in `make matrix`, on a head that a row may kill.
     """
 
     id: str
@@ -86,6 +90,12 @@ class Fault:
     policy: str = policy()
     may_lose: int | None = 0
     quick: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a row whose failure may say anything."""
+        if bool(self.says) is not (self.failure is not None):
+            message = f"{self.id}: a row has a failure and what it says, or neither"
+            raise ValueError(message)
 
 
 @dataclass(kw_only=True)
@@ -118,6 +128,7 @@ class Scene:
         self.bad = ""
         self.wanted = ""
         self.started_at = 0.0
+        self._quiet_seconds = QUIET_SECONDS if own else QUICK_QUIET_SECONDS
         self._watch = Watch(own.direct if own else head.address, [application()])
 
     # --- the steps of a fault ------------------------------------------------------------------------
@@ -132,9 +143,12 @@ class Scene:
         self.wanted = self.site.push(self._config(*apps), "make it better")
 
     def put_by_hand(self, *apps: dict[str, Any]) -> None:
-        """PUT these applications past the daemon."""
+        """PUT these applications past the daemon. In `make test` it is asked to look at once."""
         url = f"{self.head.address}/api/serve/applications/"
         requests.put(url, json={"applications": list(apps)}, timeout=60).raise_for_status()
+        if self.own is None:
+            asked = self.site.command("sync", "staging")
+            assert asked.returncode == 0, asked.stderr
 
     def until_stuck(self) -> None:
         """Wait until a replica of the new release is on its way, and an old one has gone for it."""
@@ -151,6 +165,17 @@ class Scene:
     def until_blind(self) -> None:
         """Wait until the daemon has noticed that it does not see the cluster."""
         eventually(lambda: self.site.look()["sync"] == "Unknown", within=60, every=0.1, what="it is blind")
+
+    def until_looked_at(self) -> None:
+        """Wait until the daemon has looked at the cluster as it is from now on, whatever it saw."""
+        now = datetime.now(UTC)
+
+        def observe() -> bool:
+            at = self.site.looked_at()
+            assert at > now, f"the last look was at {at:%H:%M:%S.%f}, this was at {now:%H:%M:%S.%f}"
+            return True
+
+        eventually(observe, within=60, every=0.1, what="the daemon has looked since")
 
     def until_seen_again(self) -> None:
         """Wait until the daemon sees the cluster, and everything on it as it should be."""
@@ -199,7 +224,7 @@ class Scene:
         try:
             self.site.until_live(self.wanted)
             with Load(self.head.http + PREFIX) as load, self._watch:
-                load.go_on(QUIET_SECONDS)
+                load.go_on(self._quiet_seconds)
                 self.started_at = time.monotonic()
                 try:
                     self.fault.provoke(self)
@@ -207,7 +232,7 @@ class Scene:
                 except (AssertionError, requests.RequestException) as error:
                     row.problems.append(str(error))
                 # Under load, with nothing to wait for.
-                load.go_on(QUIET_SECONDS)
+                load.go_on(self._quiet_seconds)
         finally:
             self.site.stop()
         row.sent, row.failed, row.worst_seconds = load.sent, len(load.failed), load.worst_seconds

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.ray, pytest.mark.e2e, pytest.mark.timeout(240)]
 
 BAD = [
-    # After 3 s, as one does that first loads its model: a share of the time that no busy machine changes.
+    # After 1.5 s, as one does that first loads its model: a share of the time that no busy machine changes.
     pytest.param({"args": fault("raise_late")}, id="constructor raises"),
     pytest.param({"deployment": {"user_config": {"fail": True}}}, id="reconfigure raises"),
 ]

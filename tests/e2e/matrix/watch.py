@@ -26,6 +26,7 @@ class Watch:
         self.goal = goal
         self.whole_since: float | None = None
         self.statuses: list[str] = []
+        self._error: Exception | None = None
 
     def __enter__(self) -> Self:
         """Start looking."""
@@ -34,12 +35,22 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop looking."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop looking. What ended that early shows here, unless something else went wrong already."""
         self._ended.set()
         self._thread.join(30)
+        if self._error is not None and kind is None:
+            message = "the watch came to its end early"
+            raise AssertionError(message) from self._error
 
     def _run(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # noqa: BLE001 - it is raised at the end, in the thread that measures
+            self._error = error
+            self.whole_since = None
+
+    def _look(self) -> None:
         with requests.Session() as session:
             session.trust_env = False
             while not self._ended.wait(self._every):

@@ -1,6 +1,6 @@
 """A Serve application that fails in the way its config asks for. It needs no CPU: the tests share one head.
 
-`args`: `fault` is one of `none`, `raise` and `exit` (in the constructor), `raise_late` (after 3 s of it),
+`args`: `fault` is one of `none`, `raise` and `exit` (in the constructor), `raise_late` (after 1.5 s of it),
 `slow` (it takes ten minutes), `sick` (the health check fails from the start), `sick_later` (from 2 s after
 the start) and `crash_later` (the process exits 4 s after it). Any other key is there to be different: a
 change of `args` starts every replica anew. `user_config`: `fail: true` makes `reconfigure` raise.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 FAULTS = ("none", "raise", "raise_late", "exit", "slow", "sick", "sick_later", "crash_later")
-LATE_SECONDS = 3.0
+LATE_SECONDS = 1.5
 SLOW_SECONDS = 600.0
 SICK_AFTER_SECONDS = 2.0
 CRASH_AFTER_SECONDS = 4.0

@@ -1,90 +1,209 @@
-"""The page about the JSON names every field that is printed."""
+"""The page about the JSON names every field that is printed, in its own place, and no other."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from deployer.cli.status import _never_seen
-from deployer.core.events import Applied, Failed, Failure, FailureClass, Held, Kind, Seen, Started
-from deployer.core.explain import explain
+from deployer.core.events import (
+    Checked,
+    DriftClass,
+    Drifted,
+    Failure,
+    FailureClass,
+    Healthy,
+    Kind,
+    Moment,
+    Paused,
+    State,
+    Superseded,
+)
+from deployer.core.explain import DECIDED, explain
 from deployer.core.history import advance, to_json
-from deployer.core.status import status, view
-from deployer.core.types import Policy
-from tests.support.build import app, at, deployment, desired, live, record_of, release
+from deployer.core.judge import Phase
+from deployer.core.record import Result
+from deployer.core.status import Health, Mode, Sync, status, view
+from deployer.core.types import Check, Policy
+from tests.support.build import (
+    app,
+    applied,
+    at,
+    deployment,
+    desired,
+    ended_well,
+    failed,
+    held,
+    live,
+    observed,
+    record_of,
+    release,
+    running,
+    seen,
+    started,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from deployer.core.events import Event
     from deployer.core.history import Entry
 
 PAGE = Path(__file__).parents[3] / "docs" / "json.md"
-A = release("a")
+A, B, C = release("a"), release("b"), release("c")
+
+VALUES = {
+    *(
+        str(one.value)
+        for kind in (Sync, Health, Mode, Kind, Result, FailureClass, DriftClass)
+        for one in kind
+    ),
+    *(phase.value for phase in Phase),
+    *("applying", "stabilize", "check", "soak", "push", "deployer", "null", DECIDED),
+}
+"""What stands in backticks on the page and is no field."""
+
+OPEN = {"cluster.proxies"}
+"""Mappings whose keys are names of the outside world."""
+
+STATE = State(app="fruit", deployment="D", status="UPDATING", says="Retrying 2 more time(s).")
+
+CODE = Failure(
+    failure_class=FailureClass.CODE,
+    message="boom",
+    timeline=(Moment(at=at(22), states=(STATE,), settled=False),),
+)
+
+GOOD = (seen(A), started(A), applied(), *ended_well())
+FAILED = (
+    seen(B, 20),
+    started(B, 2, second=20),
+    applied(2, 21),
+    observed(2, 22, states=(STATE,)),
+    replace(failed(2), failure=CODE),
+    held(2),
+)
+BACK = (
+    started(A, 3, kind=Kind.ROLLBACK, second=31, follows="staging#2"),
+    applied(3, 32),
+    *ended_well(3, 33),
+)
+CHECKED = (
+    seen(C, 40),
+    started(C, 4, second=40, policy=Policy(checks=(Check(app="fruit", path="/"),))),
+    applied(4, 41),
+    observed(4, 42, settled=True, states=(STATE,)),
+    Healthy(at=at(43), rollout="staging#4"),
+    Checked(at=at(44), rollout="staging#4", check=0, passed=False, message="503", ms=1.0),
+)
+STARVED = replace(failed(2), failure=Failure(failure_class=FailureClass.CAPACITY, message="no room"))
+
+HISTORIES: tuple[tuple[Event, ...], ...] = (
+    (*GOOD, *FAILED, *BACK, *CHECKED),
+    (*GOOD, *FAILED),
+    (*GOOD, Paused(at=at(50), actor="ada"), Drifted(at=at(51), drift=DriftClass.SICK, what="It is sick.")),
+    (*GOOD, *FAILED[:-2], STARVED),
+    (seen(A), started(A), Superseded(at=at(5), rollout="staging#1", by="f" * 40)),
+)
+"""Together they have every part of the JSON; what one of them lacks the page would have in vain."""
 
 
-def events() -> tuple[Event, ...]:
-    """A first deploy that failed, and another one under way: every part of the JSON is there."""
-    failure = Failure(failure_class=FailureClass.CODE, message="boom")
-    start = Started(
-        at=at(1), rollout="staging#1", kind=Kind.DEPLOY, release=A, policy=Policy(), trigger="push"
+def views() -> list[dict[str, Any]]:
+    """What is published of each, beside somebody else's application."""
+    cluster = live(
+        app("theirs"),
+        *running(A, deployments=(deployment(),)).apps.values(),
+        proxies={"node-1": "HEALTHY"},
     )
-    again = Started(
-        at=at(9),
-        rollout="staging#2",
-        kind=Kind.DEPLOY,
-        release=release("b"),
-        policy=Policy(),
-        trigger="push",
-    )
-    return (
-        Seen(at=at(0), release=A),
-        start,
-        Applied(at=at(2), rollout="staging#1"),
-        Failed(at=at(3), rollout="staging#1", failure=failure),
-        Held(at=at(3), rollout="staging#1", reason="boom"),
-        again,
-    )
+    shown = [view(status(desired(C), cluster, record_of(*events), at(60))) for events in HISTORIES]
+    return [{**one, "observed_at": "2026-11-22T10:43:00Z"} for one in shown]
 
 
-def keys(value: object) -> Iterator[str]:
-    """All names of fields, at any depth."""
-    if isinstance(value, dict):
+def paths(value: object, at: str = "") -> Iterator[str]:
+    """Each field by its path: `rollout.timeline.states.app`. Lists do not count."""
+    if isinstance(value, list):
+        for one in value:
+            yield from paths(one, at)
+    elif isinstance(value, dict) and at not in OPEN:
         for key, inner in value.items():
-            yield str(key)
-            yield from keys(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from keys(inner)
+            path = f"{at}.{key}" if at else str(key)
+            yield path
+            yield from paths(inner, path)
 
 
-def test_every_field_of_status_is_documented() -> None:
+def rows(section: str) -> dict[str, str]:
+    """The table of a section of the page: what it says of each field that it lists, by path."""
+    text = PAGE.read_text().partition(f"\n## `deployer {section} ")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (`.*?`) \| (.*) \|$", text, re.MULTILINE)
+    return {name: says for names, says in found for name in re.findall(r"`([\w.]+)`", names)}
+
+
+def differences(section: str, printed: Iterable[str]) -> Iterator[str]:
+    """What the page says in vain, and what it does not say."""
+    table, known = rows(section), set(printed)
+    top = {path for path in known if "." not in path}
+    for name in sorted(top - table.keys()):
+        yield f"{name} has no row"
+    for row, says in table.items():
+        if row not in known:
+            yield f"{row} has a row, and is not printed"
+        below = {path for path in known if path.startswith(f"{row}.")}
+        own_rows = [f"{other}." for other in table if other.startswith(f"{row}.")]
+        elsewhere = {path for path in below if path.startswith(tuple(own_rows))}
+        fields = {path.rpartition(".")[2] for path in below - elsewhere}
+        words = set(re.findall(r"`(\w+)`", re.sub(r"as in `[\w.]+`", "", says)))
+        same = re.search(r"as in `([\w.]+)`", says)
+        if same is not None and same[1] in table:
+            words |= set(re.findall(r"`(\w+)`", table[same[1]]))
+        for field in sorted(fields - words):
+            yield f"{row} does not name {field}"
+        for word in sorted(words - VALUES - fields - table.keys()):
+            yield f"{row} names {word}, which it has not"
+
+
+def test_every_field_of_status_is_documented_and_no_other() -> None:
     """Also what a command adds to what the daemon published."""
-    cluster = live(app("fruit", deployments=(deployment(),)))
-    shown = view(status(desired(A), cluster, record_of(*events()), at(10)))
-    documented = set(re.findall(r"`(\w+)`", PAGE.read_text()))
+    shown = views()
 
-    assert set(keys(shown)) <= documented
-    assert set(keys(_never_seen("staging"))) - {"observed_at"} == set(shown)
-    assert "observed_at" in documented
+    assert list(differences("status", {path for one in shown for path in paths(one)})) == []
+    assert {frozenset(one) for one in shown} == {frozenset(_never_seen("staging"))}
 
 
-def test_every_field_of_explain_is_documented() -> None:
+def test_every_field_of_explain_is_documented_and_no_other() -> None:
     """Also what it says of a line that decided nothing."""
-    cluster = live(app("fruit", deployments=(deployment(),)))
-    shown = explain(view(status(desired(A), cluster, record_of(*events()), at(10))))
-
-    assert set(keys(shown)) <= set(re.findall(r"`(\w+)`", PAGE.read_text()))
+    assert list(differences("explain", {path for one in views() for path in paths(explain(one))})) == []
 
 
-def test_every_field_of_history_is_documented() -> None:
+def test_every_field_of_history_is_documented_and_no_other() -> None:
     """Entries of every kind of end have the same fields."""
-    entries: Mapping[str, Entry] = {}
-    for event in events():
-        entries = advance(entries, event)
-    shown: list[dict[str, Any]] = [to_json(entry) for entry in entries.values()]
-    documented = set(re.findall(r"`(\w+)`", PAGE.read_text()))
+    shown: list[dict[str, Any]] = []
+    for events in HISTORIES:
+        entries: Mapping[str, Entry] = {}
+        for event in events:
+            entries = advance(entries, event)
+        shown += [to_json(entry) for entry in entries.values()]
 
-    assert set(keys(shown)) <= documented
-    assert len({tuple(entry) for entry in shown}) == 1
+    assert list(differences("history", {path for one in shown for path in paths(one)})) == []
+    assert {frozenset(entry) for entry in shown} == {frozenset(shown[0])}
+    assert {entry["result"] for entry in shown} >= {"good", "failed", "in_progress", "superseded"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda known: known | {"colour"}, "colour has no row"),
+        (lambda known: known | {"held.colour"}, "held does not name colour"),
+        (lambda known: known - {"drift"}, "drift has a row, and is not printed"),
+        (lambda known: known - {"paused.until"}, "paused names until, which it has not"),
+        (lambda known: known - {"rollout.checks.path"}, "rollout.checks names path, which it has not"),
+    ],
+)
+def test_a_field_that_comes_or_goes_is_noticed(change: Any, told: str) -> None:
+    """The comparison can fail, in both directions and at every depth."""
+    known = {path for one in views() for path in paths(one)}
+
+    assert list(differences("status", change(known))) == [told]

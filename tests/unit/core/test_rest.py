@@ -22,6 +22,7 @@ from deployer.core.events import (
     Measured,
     Paused,
     Refused,
+    Resumed,
     RetryAsked,
     Started,
 )
@@ -418,6 +419,13 @@ class TestDeploy:
 
         assert start(decide(desired(C), running(A), evolve(record, seen(C)), at(71))).release == C
         assert start(decide(desired(B), running(A), evolve(record, RETRY_B), at(71))).release == B
+
+    def test_what_could_not_overtake_a_deploy_that_failed_is_deployed(self) -> None:
+        """It was pushed under a pause, say, and there is nothing to go back to."""
+        tried = (seen(A), started(A), applied(), replace(PAUSED, at=at(5)), seen(C, 6), failed(), held())
+        resumed = record_of(*tried, Resumed(at=at(50), actor="ada"))
+
+        assert start(decide(desired(C), running(A), resumed, at(51))).release == C
 
     def test_what_was_pushed_while_a_rollback_failed_is_deployed(self) -> None:
         """It is news, and has not failed."""

@@ -14,6 +14,7 @@ from deployer.core import decide as policy
 from deployer.core.actions import Action, Note, Put, Wait
 from deployer.core.events import (
     Failed,
+    Failure,
     FailureClass,
     Good,
     Healthy,
@@ -23,11 +24,15 @@ from deployer.core.events import (
     Resubmitted,
     RetryAsked,
     Started,
+    Superseded,
 )
 from deployer.core.judge import see
 from deployer.core.live import Live, Observation
+from deployer.core.record import Result
 from deployer.core.rest import IDLE_SECONDS
-from deployer.core.types import Desired, Wanted
+from deployer.core.rollouts import fail
+from deployer.core.types import Desired, NotRead, Wanted
+from tests.unit.machine.configs import CONFIGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +126,8 @@ def holds_after_a_failed_rollback(
 ) -> Action:
     """Whatever fails is held, the way back too."""
     action = policy.decide(wanted, live, record, now, others)
-    if isinstance(action, Note) and isinstance(action.events[-1], Failed):
+    is_deploy = record.rollout is not None and record.rollout.kind is Kind.DEPLOY
+    if isinstance(action, Note) and isinstance(action.events[-1], Failed) and not is_deploy:
         rollout = action.events[-1].rollout
         return replace(action, events=(*action.events, Held(at=now, rollout=rollout, reason="it failed")))
     return action
@@ -304,6 +310,72 @@ def undoes_a_rollback(
     return policy.decide(wanted, live, replace(record, held=held), now, others)
 
 
+def blames_the_code(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A deploy that is about to be good fails, and is held, for nothing."""
+    action = policy.decide(wanted, live, record, now, others)
+    is_deploy = record.rollout is not None and record.rollout.kind is Kind.DEPLOY
+    if is_deploy and isinstance(action, Note) and isinstance(action.events[-1], Good):
+        failure = Failure(failure_class=FailureClass.CODE, message="it does not look well")
+        return replace(action, events=fail(record, failure, now))
+    return action
+
+
+def may_delete_all(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """Every commit may delete whatever it does not list."""
+    if not isinstance(wanted, Desired):
+        return policy.decide(wanted, live, record, now, others)
+    allowed = replace(wanted, policy=replace(wanted.policy, allow_delete=True))
+    action = policy.decide(allowed, live, record, now, others)
+    if isinstance(action, Note) and isinstance(started := action.events[-1], Started):
+        is_deploy = started.kind is Kind.DEPLOY
+        as_git_says = replace(started, policy=wanted.policy if is_deploy else started.policy)
+        return replace(action, events=(*action.events[:-1], as_git_says))
+    return action
+
+
+def never_gives_the_way_back_up(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A rollback that failed is tried again, and again."""
+    last = record.last
+    if last is not None and last.kind is Kind.ROLLBACK and last.result is Result.FAILED:
+        some = replace(last.release, config=CONFIGS["import-error"])
+        last = replace(last, kind=Kind.DEPLOY, release=some, policy=replace(last.policy, rollback=True))
+        return policy.decide(wanted, live, replace(record, last=last), now, others)
+    return policy.decide(wanted, live, record, now, others)
+
+
+def finishes_what_it_began(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A newer digest waits for the end of the rollout in flight."""
+    action = policy.decide(wanted, live, record, now, others)
+    if isinstance(action, Note) and any(isinstance(event, Superseded) for event in action.events):
+        return policy.decide(NotRead(why="later"), live, record, now, others)
+    return action
+
+
+def waits_for_serves_verdict(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """Serve tries a crashing constructor as often as it likes."""
+    return policy.decide(wanted, live, _judged(record, fail_fast_after=0), now, others)
+
+
+def always_rolls_back(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """`rollback: {on: false}` is not read."""
+    last = record.last
+    if last is not None:
+        last = replace(last, policy=replace(last.policy, rollback=True))
+    return policy.decide(wanted, live, replace(record, last=last), now, others)
+
+
 def _starts(action: Action, kind: Kind) -> bool:
     return isinstance(action, Note) and any(
         isinstance(event, Started) and event.kind is kind for event in action.events
@@ -317,31 +389,38 @@ def _judged(record: Record, **changes: Any) -> Record:
     return replace(record, rollout=replace(rollout, policy=replace(rollout.policy, **changes)))
 
 
-FAULTS: tuple[Decide, ...] = (
-    ignores_holds,
-    rolls_back_when_blind,
-    trusts_stale_status,
-    counts_blind_time,
-    counts_from_the_start,
-    never_repeats_a_put,
-    forgets_the_rollback,
-    holds_after_a_failed_rollback,
-    holds_for_want_of_room,
-    deploys_every_commit,
-    puts_before_the_intent,
-    takes_all_for_its_own,
-    leaves_others_out,
-    knows_no_neighbours,
-    has_no_stability_window,
-    skips_the_checks,
-    soaks_unseen,
-    counts_no_flaps,
-    gives_an_environment_no_second_try,
-    restores_what_git_says,
-    forgets_to_restore,
-    heals_without_end,
-    heals_while_paused,
-    deploys_while_paused,
-    retries_twice,
-    undoes_a_rollback,
-)
+FAULTS: dict[Decide, str] = {
+    ignores_holds: "its digest is held",
+    rolls_back_when_blind: "a failure of a cluster that was not seen",
+    trusts_stale_status: "of health, not",
+    counts_blind_time: "a deadline after",
+    counts_from_the_start: "a deadline after",
+    never_repeats_a_put: "at rest in the middle of",
+    forgets_the_rollback: "left on a failed release",
+    holds_after_a_failed_rollback: "only a failed deploy holds its digest",
+    holds_for_want_of_room: "held for want of room",
+    deploys_every_commit: "a rollout of what is live already",
+    puts_before_the_intent: "a PUT without a pending intent",
+    takes_all_for_its_own: "a PUT that deletes .*, which is somebody else's",
+    leaves_others_out: "a PUT that deletes .*, which is somebody else's",
+    knows_no_neighbours: "of .* is taken over",
+    has_no_stability_window: "healthy after .* s of health",
+    skips_the_checks: "good, although .* did not pass",
+    soaks_unseen: "good after .* s of health",
+    counts_no_flaps: "good, although it flapped",
+    gives_an_environment_no_second_try: "was not tried again",
+    restores_what_git_says: "a restore to something else than the good release",
+    forgets_to_restore: "a cluster that lost its state is left so",
+    heals_without_end: "a heal beyond the budget",
+    heals_while_paused: "a heal while paused",
+    deploys_while_paused: "a deploy while paused",
+    retries_twice: "a retry that nobody asked for",
+    undoes_a_rollback: "its digest is held",
+    blames_the_code: "the code is blamed, and nothing failed to start",
+    may_delete_all: "a deploy that deletes what nobody allowed it to",
+    never_gives_the_way_back_up: "after a rollback that failed, and nobody acted",
+    finishes_what_it_began: "git wants another digest than what is in flight",
+    waits_for_serves_verdict: "starts fail, and it is waited for more",
+    always_rolls_back: "a rollback, although that is switched off",
+}
+"""Each with the promise that it breaks, in the words of whoever notices it: a regular expression."""

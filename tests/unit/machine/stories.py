@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from deployer.core import decide as policy
 from deployer.core.checks import Answer
+from deployer.core.events import Kind
 from tests.unit.machine.configs import CONFIGS, GOOD, NEIGHBOUR, POLICIES, STAGING, app
 from tests.unit.machine.world import World
 
@@ -26,15 +27,21 @@ def soaks(record: Record) -> bool:
     return record.rollout is not None and record.rollout.healthy_at is not None
 
 
+def is_on_its_way_back(record: Record) -> bool:
+    """Whether a rollback is in flight."""
+    return record.rollout is not None and record.rollout.kind is Kind.ROLLBACK
+
+
 class Stories(RuleBasedStateMachine):
-    """The rules. `decide` is what the passes decide with."""
+    """The rules. `decide` is what the passes decide with; `looked_for`: see `World`."""
 
     decide: Decide = staticmethod(policy.decide)
+    looked_for: str | None = None
 
     @initialize(shared=st.booleans())
     def begin(self, shared: bool) -> None:
         """A daemon that has not looked at git yet, with or without a second environment."""
-        self.world = World(decide=type(self).decide, is_shared=shared)
+        self.world = World(decide=type(self).decide, looked_for=type(self).looked_for, is_shared=shared)
 
     @rule()
     def run_to_rest(self) -> None:
@@ -140,6 +147,11 @@ class Stories(RuleBasedStateMachine):
         """Two that are sure of themselves: the daemon heals, and somebody edits again."""
         self.drift(how="one-heal", what=what, times=3, is_paused=False)
 
+    @rule(what=st.sampled_from(["edit", "delete one", "add"]))
+    def edited_in_a_pause(self, what: str) -> None:
+        """A person pauses the daemon in order to try something on the cluster."""
+        self.drift(how="plain", what=what, times=1, is_paused=True)
+
     @rule(
         how=st.sampled_from(sorted(POLICIES)),
         what=st.sampled_from(["edit", "delete one", "delete all", "add"]),
@@ -184,6 +196,88 @@ class Stories(RuleBasedStateMachine):
         self.world.fake.lose_state()
         self.world.steps(4)
 
+    @rule(bad=st.sampled_from(["import-error", "no-room"]), is_lost=st.booleans())
+    def no_way_back(self, bad: str, is_lost: bool) -> None:
+        """A release fails that must not be rolled back; perhaps the cluster loses its state then."""
+        self.world.push("good-1")
+        self.run_to_rest()
+        self.world.push(bad, "no-rollback")
+        self.run_to_rest()
+        self.run_to_rest()
+        if is_lost:
+            self.world.fake.lose_state()
+        self.world.steps(4)
+        self.run_to_rest()
+
+    @rule(
+        bad=st.sampled_from(["import-error", "no-room"]),
+        is_deaf=st.booleans(),
+        meanwhile=st.sampled_from([None, "good-2", "import-error"]),
+    )
+    def no_way_back_works(self, bad: str, is_deaf: bool, meanwhile: str | None) -> None:
+        """A rollback fails: nothing can start any more, or no PUT is answered. Something is pushed in it."""
+        self.world.push("good-1")
+        self.run_to_rest()
+        self.world.push(bad)
+        self.world.until(lambda record: record.rollout is not None and not record.rollout.pending, 10)
+        self.world.is_deaf = is_deaf
+        self.world.until(is_on_its_way_back, 200)
+        self.world.fake.sick = not is_deaf
+        if meanwhile:
+            self.world.push(meanwhile)
+        self.world.until(lambda record: record.rollout is None, 100)
+        self.world.steps(4)
+        self.world.is_deaf = self.world.fake.sick = False
+        # There is room by now.
+        self.world.fake.free = {"CPU": 64.0}
+        self.world.steps(10)
+
+    @rule(
+        before=st.sampled_from(["two-apps", "three-apps", "import-error"]),
+        after=st.sampled_from(["good-1", "empty"]),
+    )
+    def shrinks(self, before: str, after: str) -> None:
+        """A commit has fewer applications than the one before, or none."""
+        self.world.push(before)
+        self.run_to_rest()
+        self.world.push(after)
+        self.run_to_rest()
+
+    @rule(slow=st.sampled_from(["never-starts", "no-room"]), config=st.sampled_from(GOOD))
+    def overtakes(self, slow: str, config: str) -> None:
+        """The fix is pushed while the release before is stuck."""
+        self.world.push(slow)
+        self.world.until(lambda record: record.rollout is not None and not record.rollout.pending, 10)
+        self.world.push(self.fresh(config))
+        self.world.steps(6)
+
+    @rule(bad=st.sampled_from(["import-error", "constructor-raises"]), config=st.sampled_from(GOOD))
+    def forgotten_wish(self, bad: str, config: str) -> None:
+        """A person wants a held release tried again; git wants another one first, and then that again."""
+        self.world.push("good-1")
+        self.run_to_rest()
+        self.world.push(bad)
+        self.run_to_rest()
+        self.run_to_rest()
+        self.world.ask("pause")
+        self.world.ask("retry")
+        self.world.push(self.fresh(config))
+        self.world.steps(2)
+        self.world.ask("resume")
+        self.run_to_rest()
+        self.world.push(bad)
+        self.run_to_rest()
+
+    @rule()
+    def takes_what_is_there(self) -> None:
+        """Somebody else has an application whose name a later commit adds."""
+        self.world.push("good-1")
+        self.run_to_rest()
+        self.world.by_hand("add")
+        self.world.push("two-apps")
+        self.run_to_rest()
+        self.world.others_put(lambda there: there.pop("math", None))
+
     @precondition(lambda self: self.world.is_shared)
     @rule(first=st.booleans())
     def both_want_it(self, first: bool) -> None:
@@ -198,7 +292,7 @@ class Stories(RuleBasedStateMachine):
         """A release runs, and is unhealthy for some seconds, once or twice, before it is good."""
         self.world.push("good-1")
         self.run_to_rest()
-        self.world.push("good-2", how)
+        self.world.push(self.fresh("good-2"), how)
         for _ in range(times):
             self.world.until(
                 lambda record: record.rollout is None or record.rollout.settled_since is not None

@@ -7,18 +7,20 @@ people. Each has a ledger that compares all of it with the promises.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import pytest
+from hypothesis import reject
 
+from deployer.adapters.serve import Rejected, Unclear
 from deployer.core import commands
 from deployer.core import decide as policy
 from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Rollout, evolve, fold
 from deployer.core.rest import IDLE_SECONDS
-from deployer.core.rollouts import is_live, is_stalled
+from deployer.core.rollouts import is_live
 from deployer.core.status import Status
 from deployer.core.types import Absent, Desired, NotRead, Release, Wanted
 from deployer.engine.reconcile import After, BackOff, GiveUp, Outcome, Reconciler
@@ -27,7 +29,8 @@ from tests.support.build import START, revision
 from tests.support.fake_cluster import FakeCluster
 from tests.support.memory_store import MemoryStore
 from tests.unit.machine.configs import ALL, NAMES, NEIGHBOUR, POLICIES, STAGING, app
-from tests.unit.machine.ledger import Broken, Ledger, demand, runs_config_of
+from tests.unit.machine.ledger import Broken, Ledger, demand
+from tests.unit.machine.sight import runs_config_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,11 +51,6 @@ _LOST = 20
 
 _PASSES = 1500
 """In which a quiet world must come to rest: a retry for want of room is an hour away, at 15 s a pass."""
-
-
-def require(condition: object, promise: str) -> None:
-    """As `demand`, outside a pass: an error that hypothesis makes smaller."""
-    assert condition, promise
 
 
 class Crash(BaseException):
@@ -84,11 +82,23 @@ class CheckedCluster:
         if self.die_before_put:
             self.die_before_put = False
             raise Crash
-        self.world.ledgers[self.name].sending(rollout.id, body, self.seen)
-        self.world.fake.apply(rollout, body)
+        ledger = self.world.ledgers[self.name]
+        ledger.sending(rollout.id, body, self.seen)
+        if self.world.is_deaf:
+            message = "It is not known whether the cluster took the config: it answered 500."
+            raise Unclear(message)
+        try:
+            self.world.fake.apply(rollout, body)
+        except Rejected:
+            ledger.got_400 = True
+            raise
         if self.die_after_put:
             self.die_after_put = False
             raise Crash
+
+    def remember(self, config: Mapping[str, Any]) -> None:
+        """Keep its secrets."""
+        self.world.fake.remember(config)
 
     def probe(self, check: Check, live: Live) -> Answer:
         """One attempt of a check."""
@@ -145,11 +155,15 @@ class World:
     """Two environments, their git, their cluster, and the daemon that is restarted whenever it dies."""
 
     decide: Decide = policy.decide
+    looked_for: str | None = None
+    """The promise that is expected to be broken (a regular expression): if it is another one, look on."""
     is_shared: bool = False
     """Whether the second environment is there."""
     seconds: float = 0.0
     skew: float = 0.0
     """How far the daemon's clock is ahead of the world's."""
+    is_deaf: bool = False
+    """Whether Serve's controller is dead: a GET is answered as ever, a PUT with 500 and not done."""
     is_broken: bool = False
     """Whether a promise was broken in a pass: the books are of no use after that."""
     pushes: int = 0
@@ -191,13 +205,13 @@ class World:
         """A new commit with this config."""
         self.pushes += 1
         release = Release(revision=revision(f"push {self.pushes}"), config=ALL[config])
-        self.git[name] = Desired(release=release, policy=POLICIES[policy])
-        self.ledgers[name].policies[release.digest] = POLICIES[policy]
+        self.git[name] = self.ledgers[name].git = Desired(release=release, policy=POLICIES[policy])
         self.due[name] = self.seconds
 
     def vanish(self, name: str = STAGING) -> None:
         """The branch is deleted."""
         self.git[name] = Absent(why=f"Branch env/{name} is gone.")
+        self.ledgers[name].git = None
 
     def others_put(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Somebody else reads the declarative applications, changes them, and PUTs them all."""
@@ -230,7 +244,7 @@ class World:
             except Crash:
                 self._died()
             except Broken as broken:
-                raise AssertionError(str(broken)) from None
+                self.break_off(str(broken))
             self.due[STAGING] = self.seconds
 
     def by_hand(self, what: str) -> None:
@@ -316,13 +330,24 @@ class World:
             self._died()
             return
         except Broken as broken:
-            self.is_broken = True
-            raise AssertionError(str(broken)) from None
-        require(not getattr(outcome, "is_bug", False), f"a pass failed: {outcome}")
-        require(not isinstance(outcome, GiveUp), f"a pass gave up: {outcome}")
+            self.break_off(str(broken))
+        self.require(not getattr(outcome, "is_bug", False), f"a pass failed: {outcome}")
+        self.require(not isinstance(outcome, GiveUp), f"a pass gave up: {outcome}")
         self.due[name] = self.seconds + _pause(outcome)
 
     # --- what is checked ---------------------------------------------------------------------------------
+
+    def require(self, condition: object, promise: str) -> None:
+        """As `demand`, outside a pass."""
+        if not condition:
+            self.break_off(promise)
+
+    def break_off(self, promise: str) -> NoReturn:
+        """A promise was broken: an error that hypothesis makes smaller, if it is what is looked for."""
+        self.is_broken = True
+        if self.looked_for is not None and re.search(self.looked_for, promise) is None:
+            reject()
+        raise AssertionError(promise)
 
     def record(self, name: str = STAGING) -> Record:
         """The stored record."""
@@ -345,14 +370,15 @@ class World:
         for event in history[count:]:
             known = evolve(known, event)
         self._folded[name] = (known, len(history))
-        require(known == record, "the record is not the fold of its events")
+        self.require(known == record, "the record is not the fold of its events")
         good = record.good
-        require(good is None or record.hold_of(good.digest) is None, "a held digest is good")
+        self.require(good is None or record.hold_of(good.digest) is None, "a held digest is good")
 
     def be_kind(self) -> None:
         """Everything outside works from now on."""
         self.fake.reachable = True
         self.fake.sick = False
+        self.is_deaf = False
         self.fake.drop_answer_once = False
         self.fake.reject_next = None
         self.fake.ignore_next_put = False
@@ -381,9 +407,12 @@ class World:
             if len(resting) == len(self.names):
                 break
         else:
-            pytest.fail(f"no fixed point: {[status.message for status in self.statuses.values()]}")
+            for name, status in self.statuses.items():
+                lost = isinstance(status.cluster, Live) and self.ledgers[name].is_lost(status.cluster)
+                self.require(not lost, f"a cluster that lost its state is left so: {status.message}")
+            self.break_off(f"no fixed point: {[status.message for status in self.statuses.values()]}")
         for name in self.names:
-            require(fold(name, self.store.events.get(name, [])) == self.record(name), "the fold differs")
+            self.require(fold(name, self.store.events.get(name, [])) == self.record(name), "the fold differs")
             self.check_rest(name)
 
     def check_rest(self, name: str) -> None:
@@ -393,16 +422,25 @@ class World:
         assert isinstance(status.cluster, Live)
         live, git = status.cluster, self.git[name]
         if record.rollout is not None:
-            require(status.line == 8, f"at rest in the middle of {record.rollout.id}: {status.message}")
+            self.require(status.line == 8, f"at rest in the middle of {record.rollout.id}: {status.message}")
             return
+        # Not even a pause keeps a failed release on the cluster.
+        resting = ledger.resting
+        is_bad = resting is not None and resting.release.digest in ledger.failed
+        if is_bad and resting is not None and ledger.good is not None and resting.policy.rollback:
+            is_back = runs_config_of(ledger.good, live.apps) or ledger.gave_up
+            self.require(is_back, f"left on a failed release: {status.message}")
+        self.require(not ledger.is_lost(live), f"a cluster that lost its state is left so: {status.message}")
         drift = record.drift
         if record.good is not None and is_live(record, record.good.digest) and drift is None:
             is_kept = record.good_policy.drift.value == "ignore" or runs_config_of(record.good, live.apps)
             is_ours = isinstance(git, Desired) and git.release.digest == record.good.digest
             is_ignored = is_ours and isinstance(git, Desired) and git.policy.drift.value == "ignore"
-            require(is_kept or is_ignored, f"it does not run what it should: {status.message}")
+            self.require(is_kept or is_ignored, f"it does not run what it should: {status.message}")
         if drift is not None:
-            require(drift.what[1:-1] in status.message, f"drift that nobody is told of: {status.message}")
+            self.require(
+                drift.what[1:-1] in status.message, f"drift that nobody is told of: {status.message}"
+            )
         if isinstance(git, Desired):
             digest = git.release.digest
             is_right = is_live(record, digest) and git.release.config == ALL[NAMES[digest]]
@@ -410,21 +448,17 @@ class World:
             reasons = (
                 is_right,
                 is_held,
-                is_stalled(record),
+                ledger.is_done_with(digest),
                 record.paused,
                 record.starved,
                 status.line >= 29,
             )
-            require(any(reasons), f"neither live nor held nor stalled: {status.message}")
-        # Not even a pause keeps a failed release on the cluster.
-        resting = ledger.resting
-        is_bad = resting is not None and resting.release.digest in ledger.failed
-        if is_bad and resting is not None and ledger.good is not None and resting.policy.rollback:
-            is_back = runs_config_of(ledger.good, live.apps) or ledger.gave_up
-            require(is_back, f"left on a failed release: {status.message}")
+            self.require(any(reasons), f"neither live nor held nor stalled: {status.message}")
 
     def _died(self) -> None:
         self.crashes += 1
+        for ledger in self.ledgers.values():
+            ledger.died()
         self._restart()
 
     def _restart(self) -> None:
