@@ -128,9 +128,9 @@ class Ledger:
     is_stuck: bool = False
     """Whether a rollback failed, and no person has acted since: nothing but `news` may start."""
     news: set[str] = field(default_factory=set)
-    """What git wanted first while the last rollback was on its way."""
+    """What git has wanted since the last deploy began: a push is a person's act, also in a rollback."""
     retried: set[str] = field(default_factory=set)
-    """What a person wanted tried once more in that time."""
+    """What a person wanted tried once more since the last rollback began."""
     heals: list[datetime] = field(default_factory=list)
     is_paused: bool = False
     session: str | None = None
@@ -379,10 +379,9 @@ class Ledger:
         """A permission to try again was for what git wanted then; and a push is a person's act."""
         self.wanted = event.release.digest
         self._forbid_retries(but=self.wanted)
+        self.news.add(self.wanted)
         if self.rollout is None:
             self.is_stuck = False
-        elif self.rollout.kind is Kind.ROLLBACK:
-            self.news.add(self.wanted)
 
     def _forbid_retries(self, but: str | None = None) -> None:
         self.held = {digest: tries if digest == but else 0 for digest, tries in self.held.items()}
@@ -454,6 +453,7 @@ class Ledger:
             is_free = not sight.is_there(name, seen.apps)
             is_adopted = self.good is None and not is_free and seen.apps[name].source == "declarative"
             demand(is_free or is_adopted, f"a deploy that takes {name}, which is somebody else's")
+        self.news.clear()
 
     def _rolls_back(self) -> None:
         last = self.last
@@ -462,11 +462,10 @@ class Ledger:
             demand(is_due, "a rollback where no deploy has failed")
             assert last is not None
             demand(last.policy.rollback, "a rollback, although that is switched off")
-        self.news.clear()
         self.retried.clear()
 
     def _is_news(self, digest: str) -> bool:
-        """Whether it came while a rollback was on its way, and is not what had failed before or since."""
+        """Whether it came after the last deploy, and is not what has failed."""
         is_known = self.last is not None and digest == self.last.release.digest
         return digest in self.news and digest not in self.failed and not is_known
 

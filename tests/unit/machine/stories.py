@@ -122,6 +122,17 @@ class Stories(RuleBasedStateMachine):
         self.world.ask("resume")
         self.run_to_rest()
 
+    @rule(config=st.sampled_from(GOOD))
+    def fixed_in_a_pause(self, config: str) -> None:
+        """A release fails in a pause, and is left so; its fix, pushed meanwhile, could not overtake it."""
+        self.world.push("never-starts", "no-rollback")
+        self.world.until(lambda record: record.rollout is not None and not record.rollout.pending, 10)
+        self.world.ask("pause")
+        self.world.push(self.fresh(config))
+        self.world.until(lambda record: record.rollout is None, 150)
+        self.world.ask("resume")
+        self.run_to_rest()
+
     @rule(config=st.sampled_from(GOOD), is_lost=st.booleans())
     def trouble_in_soak(self, config: str, is_lost: bool) -> None:
         """A rollout is healthy, and then it is not."""
