@@ -7,6 +7,14 @@ that reaches a person carries what, where, why and (where there is one) the next
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """What a problem means: an error is never deployed, a warning is."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +23,8 @@ class Problem:
 
     `line` and `column` count from 1, as editors do; 0 means "the file as a whole".
     `snippet` is the source line with a caret under the column, or empty.
+    `message` is a sentence without its full stop. `then` is another one, if there is one to say: what Serve
+    would make of the file as it is. `code` is the rule's name, for machines and for silencing it.
     """
 
     file: str
@@ -22,11 +32,23 @@ class Problem:
     column: int
     message: str
     snippet: str = ""
+    then: str = ""
+    code: str = "invalid"
+    severity: Severity = Severity.ERROR
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`, or the file alone."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    @property
+    def sentence(self) -> str:
+        """The message, and what Serve would do."""
+        return f"{self.message}. {self.then}" if self.then else self.message
 
     def __str__(self) -> str:
         """Render as `file:line:column: message`, with the caret snippet below when there is one."""
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        text = f"{place}: {self.message}"
+        text = f"{self.place}: {self.sentence}"
         return f"{text}\n{self.snippet}" if self.snippet else text
 
 

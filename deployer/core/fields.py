@@ -26,10 +26,9 @@ EACH = "[]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The keys of a mapping: those that are obeyed, and those that a later version will."""
+    """The keys of a mapping that are obeyed."""
 
     obeyed: tuple[str, ...]
-    later: tuple[str, ...] = ()
 
 
 class Fields:
@@ -170,10 +169,8 @@ class Fields:
                 self._sort_list(here, item)
             elif key in keys.obeyed:
                 self._values[here] = item
-            elif key in keys.later:
-                self.wrong(here, f"{dotted(here)} is not supported by this version yet: remove it")
             else:
-                close = get_close_matches(key, (*keys.obeyed, *keys.later), n=1)
+                close = get_close_matches(key, keys.obeyed, n=1)
                 known = f"known here: {', '.join(keys.obeyed)}"
                 hint = f"did you mean {quote(close[0])}?" if close else known
                 self.wrong(here, f"unknown key {quote(key)} ({hint})")

@@ -17,6 +17,7 @@ from deployer.core import durations, yaml
 from deployer.core.document import Document, kind
 from deployer.core.fields import EACH, Fields, Keys, dotted
 from deployer.core.redact import Path, quote
+from deployer.core.serve_schema import ray_release
 from deployer.core.textfile import invalid
 from deployer.core.types import Check, Deadlines, OnDrift, Policy
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from deployer.core.errors import Problem
     from deployer.core.types import ServeConfig
 
+FILE = "environment.yaml"
+"""Its name in the folder of an environment."""
 MAX_CHECKS = 50
 """They are made one after the other, at every rollout; a test suite belongs before the merge."""
 MAX_TIMEOUT_SECONDS = 60.0
@@ -38,8 +41,17 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 KEYS: Mapping[Path, Keys] = {
     (): Keys(
-        obeyed=("health", "checks", "soak", "rollback", "drift", "heals_per_hour", "owns", "allow"),
-        later=("ray_version",),
+        obeyed=(
+            "ray_version",
+            "health",
+            "checks",
+            "soak",
+            "rollback",
+            "drift",
+            "heals_per_hour",
+            "owns",
+            "allow",
+        )
     ),
     ("health",): Keys(obeyed=("stability_window", "max_flaps", "deadlines", "fail_fast_after")),
     ("health", "deadlines"): Keys(obeyed=("build", "schedule", "start")),
@@ -130,7 +142,25 @@ def _policy(fields: Fields) -> Policy:
         heals_per_hour=fields.count(("heals_per_hour",), default.heals_per_hour),
         owns=fields.names(("owns",)),
         allow_delete=fields.switch(("allow", "delete"), default=default.allow_delete),
+        ray_version=_ray_version(fields),
     )
+
+
+def _ray_version(fields: Fields) -> str | None:
+    path: Path = ("ray_version",)
+    if path not in fields:
+        return None
+    if isinstance(fields.value(path), float):
+        # 2.40 would be 2.4.
+        fields.wrong(
+            path, "ray_version is text, and YAML reads this as a number, without the last zero: quote it"
+        )
+        return None
+    version = fields.text(path)
+    if version and ray_release(version) is None:
+        fields.wrong(path, f'ray_version is a version of Ray such as "2.60", not {quote(version)}')
+        return None
+    return version or None
 
 
 def _checks(fields: Fields) -> tuple[Check, ...]:

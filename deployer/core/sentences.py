@@ -59,10 +59,9 @@ def took(span: timedelta) -> str:
 def problems(invalid: Invalid) -> str:
     """Why a file cannot be deployed: the first problem, and how many more there are."""
     first = invalid.problems[0]
-    place = f"{first.file}:{first.line}:{first.column}" if first.line else first.file
     more = len(invalid.problems) - 1
     tail = f" (and {more} more)" if more else ""
-    return f"{place}: {first.message}{tail}"
+    return f"{first.place}: {first.sentence}{tail}"
 
 
 def blind(why: str, record: Record) -> str:

@@ -137,6 +137,7 @@ class Policy:
     `rollback_deadline` is the whole time a rollback may take from its `Applied`, in seconds.
     `owns`: application names of this environment besides those in its Serve config.
     `allow_delete`: this very commit may remove most applications.
+    `ray_version`: the config is checked against the schema of this Ray; None is that of the cluster.
     """
 
     deadlines: Deadlines = Deadlines()
@@ -151,6 +152,7 @@ class Policy:
     heals_per_hour: int = 3
     owns: tuple[str, ...] = ()
     allow_delete: bool = False
+    ray_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

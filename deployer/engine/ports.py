@@ -72,3 +72,6 @@ class Sources(Protocol):
 
     def wanted(self, environment: str) -> Wanted:
         """The newest published state. Never blocks."""
+
+    def runs(self, environment: str, ray_version: str) -> None:
+        """The environment's cluster runs this Ray: configs are checked against its schema. Never blocks."""

@@ -220,6 +220,7 @@ class Reconciler:
         """The observation; if the cluster is out of sight, with for how long, as this process knows it."""
         if isinstance(live, Live):
             self._blind_since.pop(environment, None)
+            self._sources.runs(environment, live.ray_version)
             return live
         now = time.monotonic()
         return replace(live, seconds=now - self._blind_since.setdefault(environment, now))

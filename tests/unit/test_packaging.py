@@ -89,7 +89,9 @@ def test_what_is_declared_is_what_is_imported() -> None:
 
     imported = {DISTRIBUTIONS.get(name, name) for name in names - sys.stdlib_module_names - {"deployer"}}
 
-    assert imported == declared
+    # Of the extras only Ray is imported: `validate` asks its validator where it is installed.
+    assert imported - declared == {"ray"}
+    assert imported >= declared
 
 
 def test_every_decision_is_in_the_index() -> None:

@@ -78,10 +78,20 @@ class Sources:
             )
             for spec in repositories
         }
+        self._owner_of = {source.environment: self._owners[source.repository] for source in environments}
 
     def wanted(self, environment: str) -> Wanted:
         """The newest published state. Never blocks. KeyError for an environment that is not followed."""
         return self._published[environment]
+
+    def runs(self, environment: str, ray_version: str) -> None:
+        """The environment's cluster runs this Ray. If that is news, the config is read again with its schema.
+
+        Does not wait. KeyError for an environment that is not followed.
+        """
+        owner = self._owner_of[environment]
+        if owner.runs(environment, ray_version):
+            owner.wake()
 
     def start(self) -> None:
         """Start one thread per repository; the first looks are spread out."""

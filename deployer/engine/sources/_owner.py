@@ -47,7 +47,6 @@ _JITTER = 0.1
 _SETTLE_SECONDS = 0.02
 """After a look, before the next. A push of many branches is one look and one more, not one for each."""
 
-_NEVER = object()
 """The commit of an environment that was never published."""
 
 log = structlog.get_logger(__name__)
@@ -74,8 +73,10 @@ class Owner:
         self._refs = sorted({source.ref for source in sources})
         self._publish = publish
         self._on_look = on_look
-        # By environment: the commit that what was published came from; None if its branch was not there.
-        self._published_at: dict[str, str | None] = {}
+        # By environment: the commit that what was published came from, None if its branch was not there; and
+        # the Ray version that was known of its cluster then.
+        self._published_at: dict[str, tuple[str | None, str | None]] = {}
+        self._ray_versions: dict[str, str] = {}
         self._active_until = 0.0
         self._failures = 0
         self._trouble: str | None = None
@@ -104,6 +105,12 @@ class Owner:
         number = self._begun + 1
         self.wake()
         return number
+
+    def runs(self, environment: str, ray_version: str) -> bool:
+        """Take the Ray version of an environment's cluster; whether it is another than was known."""
+        is_news = self._ray_versions.get(environment) != ray_version
+        self._ray_versions[environment] = ray_version
+        return is_news
 
     def request_stop(self) -> None:
         """End the look that is under way, and the thread. Does not wait."""
@@ -182,16 +189,17 @@ class Owner:
         """Publish each environment whose branch moved; trouble with one does not keep the others waiting."""
         trouble = None
         for reader in self._readers:
-            name, commit = reader.source.environment, heads.get(reader.source.ref)
-            if self._stopping.is_set() or self._published_at.get(name, _NEVER) == commit:
+            name = reader.source.environment
+            read_with = heads.get(reader.source.ref), self._ray_versions.get(name)
+            if self._stopping.is_set() or self._published_at.get(name) == read_with:
                 continue
             try:
-                wanted = reader.read(self._mirror, heads)
+                wanted = reader.read(self._mirror, heads, read_with[1])
             except GitUnavailable as error:
                 trouble = trouble or error
                 continue
             self._publish(name, wanted)
-            self._published_at[name] = commit
+            self._published_at[name] = read_with
         if trouble is not None:
             raise trouble
 
@@ -206,8 +214,9 @@ class Owner:
             wanted: Wanted = NotRead(why=why)
             if ref in known:
                 try:
-                    wanted = reader.read(self._mirror, known)
-                    self._published_at[name] = known[ref]
+                    read_with = known[ref], self._ray_versions.get(name)
+                    wanted = reader.read(self._mirror, known, read_with[1])
+                    self._published_at[name] = read_with
                 except GitUnavailable:
                     known = {}  # the mirror is damaged as well: each try would cost a time-out
             self._publish(name, wanted)

@@ -7,10 +7,11 @@ nothing that a file holds can raise out of here: what cannot be used is an `Inva
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
 
 import structlog
 
+from deployer.adapters import schemas
 from deployer.adapters.git import GitUnavailable
 from deployer.core import policy, serve_config
 from deployer.core.errors import InvalidConfig, Problem
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from deployer.adapters.git import Mirror
+    from deployer.core.document import Document
+    from deployer.core.serve_schema import Schema
     from deployer.core.types import Wanted
     from deployer.engine.sources._values import EnvironmentSource
 
-CONFIG_FILE = "serve_config.yaml"
-POLICY_FILE = "environment.yaml"
-
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -37,21 +38,29 @@ class EnvironmentReader:
     def __init__(self, source: EnvironmentSource) -> None:
         """Take where the environment's files are."""
         self.source = source
-        self._config = ParsedFile(source.file(CONFIG_FILE), serve_config.parse)
-        self._policy = ParsedFile(source.file(POLICY_FILE), policy.parse)
+        self._config = ParsedFile(source.file(serve_config.FILE), serve_config.parse)
+        self._policy = ParsedFile(source.file(policy.FILE), policy.parse)
 
-    def read(self, mirror: Mirror, heads: Mapping[str, str]) -> Wanted:
-        """What git wants of the environment, with the branches where `heads` says. Raises GitUnavailable."""
+    def read(self, mirror: Mirror, heads: Mapping[str, str], ray_version: str | None = None) -> Wanted:
+        """What git wants of the environment, with the branches where `heads` says. Raises GitUnavailable.
+
+        The config is held against the schema of the Ray that `environment.yaml` names, else of
+        `ray_version`, which the cluster runs, else of the newest that is known.
+        """
         source = self.source
         commit = heads.get(source.ref)
         if commit is None:
             return Absent(why=f"there is no branch {source.branch} in repository {source.repository}")
         revision = mirror.revision(commit)
-        config = self._config.at(mirror, commit)
+        judged = self._policy.at(mirror, commit)
+        try:
+            schema = _schema(judged, ray_version)
+        except InvalidConfig as error:
+            judged, schema = error, schemas.schema()
+        config = self._config.at(mirror, commit, schema)
         if config is None:
             where = f"branch {source.branch} of repository {source.repository}"
             return Absent(why=f"there is no {self._config.path} on {where}")
-        judged = self._policy.at(mirror, commit)
         problems = [
             found for part in (config, judged) if isinstance(part, InvalidConfig) for found in part.problems
         ]
@@ -68,24 +77,40 @@ class EnvironmentReader:
         return Desired(release=Release(revision=revision, config=resolved), policy=rules, notes=notes)
 
 
-class ParsedFile(Generic[T]):
+def _schema(judged: tuple[Policy, Document] | InvalidConfig | None, ray_version: str | None) -> Schema:
+    """The schema to check with. Raises InvalidConfig if `environment.yaml` names a Ray that is not known."""
+    pinned = judged[0].ray_version if isinstance(judged, tuple) else None
+    try:
+        return schemas.schema(pinned or ray_version)
+    except ValueError as error:
+        if isinstance(judged, tuple) and pinned:
+            problem = judged[1].problem(("ray_version",), str(error))
+            raise InvalidConfig((problem,)) from error
+        # The cluster says something that is no version, or runs one that is older than any that is known.
+        return schemas.schema(schemas.KNOWN[0])
+
+
+class ParsedFile(Generic[P, T]):
     """One file of an environment, and what its newest content was parsed to."""
 
-    def __init__(self, path: str, parse: Callable[[bytes, str], T]) -> None:
+    def __init__(self, path: str, parse: Callable[Concatenate[bytes, str, P], T]) -> None:
         """Take the file's name in the repository, and what parses it or raises InvalidConfig."""
         self.path = path
         self._parse = parse
-        self._parsed: tuple[str, T | InvalidConfig] | None = None
+        self._parsed: tuple[object, T | InvalidConfig] | None = None
 
-    def at(self, mirror: Mirror, commit: str) -> T | InvalidConfig | None:
-        """What the file says at a commit: None if it is not there, the error if it cannot be used."""
+    def at(self, mirror: Mirror, commit: str, *args: P.args, **kwargs: P.kwargs) -> T | InvalidConfig | None:
+        """What the file says at a commit: None if it is not there, the error if it cannot be used.
+
+        The other arguments go to the parser.
+        """
         try:
             found = mirror.find(commit, self.path)
-            if self._parsed is None or self._parsed[0] != found:
+            if self._parsed is None or self._parsed[0] != (found, args, kwargs):
                 blob = mirror.read(commit, self.path)
                 if blob is None:
                     return None
-                self._parsed = blob.id, self._outcome(blob.data)
+                self._parsed = (blob.id, args, kwargs), self._outcome(blob.data, *args, **kwargs)
             return self._parsed[1]
         except GitUnavailable:
             raise
@@ -98,8 +123,8 @@ class ParsedFile(Generic[T]):
             message = f"deployer itself failed on this file ({kind}): that is a bug in deployer; see its log"
             return InvalidConfig((Problem(file=self.path, line=0, column=0, message=message),))
 
-    def _outcome(self, data: bytes) -> T | InvalidConfig:
+    def _outcome(self, data: bytes, *args: P.args, **kwargs: P.kwargs) -> T | InvalidConfig:
         try:
-            return self._parse(data, self.path)
+            return self._parse(data, self.path, *args, **kwargs)
         except InvalidConfig as error:
             return error

@@ -362,7 +362,7 @@ _POISON = "Serve would do half of the change, answer 400, and not survive the ne
         ),
         pytest.param(
             "applications:\n- {name: a, import_path: 'a:b'}\n- {name: a, import_path: 'a:b'}",
-            "f:3:10: application 'a' is listed twice (first at line 2): Serve refuses that. Remove one",
+            "f:3:10: application 'a' is listed twice (first at line 2): remove one. Serve would refuse",
             id="the same application twice",
         ),
         pytest.param(
@@ -382,19 +382,19 @@ _POISON = "Serve would do half of the change, answer 400, and not survive the ne
         ),
         pytest.param(
             app(deployments=[{"name": "D"}, {"name": "D"}]),
-            "f:6:11: deployment 'D' is listed twice (first at line 5): Serve would take the last one",
+            "f:6:11: deployment 'D' is listed twice (first at line 5): remove one. Serve would take the last",
             id="the same deployment twice",
         ),
         pytest.param(
             app(deployments=[{"name": "D", "num_replicas": None}]),
-            "f:6:19: `num_replicas` is empty: Serve would take it, and then stop looking after every "
-            "application on the cluster. Give it a number, or remove the line",
+            "f:6:19: `num_replicas` is empty: give it a number, or remove the line. Serve would take it, and "
+            "then stop looking after every application on the cluster",
             id="null replicas",
         ),
         pytest.param(
             f"target_capacity: 0\n{app()}",
-            "f:1:18: `target_capacity` is 0: Serve would say RUNNING with no replica of anything, and every "
-            "request would hang. Give it a share of 1 to 100, or remove the line",
+            "f:1:18: `target_capacity` is 0: give it a share of 1 to 100, or remove the line. Serve would "
+            "say RUNNING with no replica of anything, and every request would hang",
             id="no capacity",
         ),
         pytest.param(

@@ -76,6 +76,9 @@ class Scene:
         """Git wants this."""
         self.git[name] = desired(what, policy)
 
+    def runs(self, environment: str, ray_version: str) -> None:
+        """Configs are not read here."""
+
     def wanted(self, environment: str) -> Wanted:
         """What git says (the `Sources` port)."""
         return self.git[environment]

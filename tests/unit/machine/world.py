@@ -184,6 +184,9 @@ class World:
 
     # --- what the daemon asks ----------------------------------------------------------------------------
 
+    def runs(self, environment: str, ray_version: str) -> None:
+        """Configs are not read here."""
+
     def wanted(self, environment: str) -> Wanted:
         """What git says now (the `Sources` port)."""
         return self.git[environment]
