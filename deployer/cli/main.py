@@ -22,6 +22,7 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1
+    CHANGES = 2
     INVALID_CONFIG = 3
     ROLLED_BACK = 4
     ROLLBACK_FAILED = 5
@@ -31,11 +32,11 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-# 2 stays free for `plan --detailed-exitcode`, as terraform has it.
 click.UsageError.exit_code = Exit.USAGE
 
 _COMMANDS = {
     "run": ("deployer.cli.run", "Run the daemon."),
+    "validate": ("deployer.cli.validate", "Check configs before the merge, offline."),
     "status": ("deployer.cli.status", "Show what every environment runs, and why."),
     "explain": ("deployer.cli.explain", "Show why an environment is as it is, policy line by policy line."),
     "history": ("deployer.cli.history", "List rollouts, newest first."),
@@ -129,7 +130,7 @@ def option(ctx: click.Context, name: str) -> Any:  # noqa: ANN401 - an option's 
 
 @click.group(
     cls=Commands,
-    epilog="Exit codes: 0 ok, 1 failed, 3 invalid config, 4 the deploy failed and was rolled back, 5 it"
+    epilog="Exit codes: 0 ok, 1 failed, 2 changes (plan --detailed-exitcode), 3 invalid config, 4 the deploy failed and was rolled back, 5 it"
     " failed and the rollback failed too, 6 timed out or superseded, 7 refused (paused, held, not allowed),"
     " 64 usage, 130 interrupted.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

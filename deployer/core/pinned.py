@@ -13,8 +13,9 @@ from deployer.core.redact import one_line
 from deployer.core.scrub import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from deployer.core.redact import Path
     from deployer.core.types import Release
 
 _COMMIT_OR_DIGEST = re.compile(r"(?<![0-9a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{7,64}(?![0-9a-f])")
@@ -30,22 +31,32 @@ def changeable(release: Release) -> tuple[str, ...]:
     Serve fetches them anew when it needs them, so that an old config can bring new code (measured, 2.60).
     """
     found = dict.fromkeys(
-        uri for app in release.config.applications().values() for uri in _addresses(app) if _may_change(uri)
+        uri
+        for application in release.config.applications().values()
+        for _, uri in addresses(application)
+        if may_change(uri)
     )
     return tuple(found)
 
 
-def _addresses(app: dict[str, Any]) -> Iterator[str]:
-    options = [deployment.get("ray_actor_options") or {} for deployment in app.get("deployments") or ()]
-    envs = [app.get("runtime_env"), *(one.get("runtime_env") for one in options)]
-    for env in envs:
+def addresses(application: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Each code address of an application and of its deployments, with its path in the application."""
+    envs: list[tuple[Path, object]] = [(("runtime_env",), application.get("runtime_env"))]
+    for index, deployment in enumerate(application.get("deployments") or ()):
+        options = deployment.get("ray_actor_options") or {}
+        path: Path = ("deployments", index, "ray_actor_options", "runtime_env")
+        envs.append((path, options.get("runtime_env")))
+    for path, env in envs:
         if isinstance(env, dict):
             modules = env.get("py_modules")
-            named = [env.get("working_dir"), *(modules if isinstance(modules, list) else ())]
-            yield from (uri for uri in named if isinstance(uri, str) and "://" in uri)
+            named: list[tuple[Path, object]] = [((*path, "working_dir"), env.get("working_dir"))]
+            if isinstance(modules, list):
+                named += [((*path, "py_modules", index), module) for index, module in enumerate(modules)]
+            yield from ((here, uri) for here, uri in named if isinstance(uri, str) and "://" in uri)
 
 
-def _may_change(uri: str) -> bool:
+def may_change(uri: str) -> bool:
+    """Whether this address may name other code tomorrow."""
     path = uri.partition("://")[2].partition("/")[2]
     if uri.startswith("gcs://"):
         # Ray names what it stores itself by its content.
