@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.crash.kills import PLACES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tests.crash.play import Played
 
@@ -35,13 +35,16 @@ Written by `make crash`; do not edit. `python -m tests.crash --runs 1 --ray 0 --
 """
 
 
-def write(command: str, fake: Sequence[Played], real: Sequence[Played]) -> None:
-    """Write the page. Figures are counts of what this very command did."""
+def write(
+    command: str, fake: Sequence[Played], real: Sequence[Played], commits: Mapping[str, Collection[str]]
+) -> None:
+    """Write the page. Figures are counts of what this very command did, at once or in several goes."""
     today = datetime.now(UTC).date()
-    lines = [_HEAD, f"`{command}` on {today}, at commit {_commit()}.", ""]
-    for title, runs in (("With the fake cluster", fake), ("With a real Ray", real)):
+    lines = [_HEAD, f"`{command}` on {today}.", ""]
+    for title, runs, on in (("With the fake cluster", fake, "fake"), ("With a real Ray", real, "real")):
         if runs:
-            lines += [f"## {title}", "", *_section(runs), ""]
+            lines += [f"## {title}", "", f"At commit {' and '.join(sorted(commits[on]))}.", ""]
+            lines += [*_section(runs), ""]
     PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
@@ -74,7 +77,7 @@ def _place(kill: str) -> str:
     return kill if kill == "at rest" else kill.rpartition(" ")[0]
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that was tested, and whether there was more than it."""
     found = _git("rev-parse", "--short=12", "HEAD")
     return f"{found} with changes that were not committed" if _git("status", "--porcelain") else found
