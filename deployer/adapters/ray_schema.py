@@ -7,8 +7,6 @@ is started, sent or imported from the config, and no error repeats a value as py
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from deployer.core.redact import one_line
@@ -26,6 +24,10 @@ _IMPORTED = frozenset({"request_router_class", "deployment_actors", "policy_func
 
 def installed() -> str | None:
     """The version of the Ray that can be asked; None if there is none, or one without Serve."""
+    # Not at the top: it takes as long to import as a small config to check, and who says --no-ray needs none.
+    from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
+
     try:
         found = version("ray")
     except PackageNotFoundError:

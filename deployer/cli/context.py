@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from deployer.adapters.statedir import StateDirUnusable
-from deployer.adapters.store import SqlReader, SqlStore, StoreError
 from deployer.cli.main import Failure, InvalidSettings, option
 from deployer.core.errors import InvalidConfig
-from deployer.settings import Settings, load
+from deployer.settings import Settings, candidates, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from deployer.adapters.store import SqlReader
 
 STORE_FILE = "deployer.db"
 """The store's file inside the state directory."""
@@ -40,6 +40,14 @@ def settings(ctx: click.Context, *, check_files: bool = False) -> Settings:
         raise InvalidSettings(str(error)) from error
 
 
+def settings_if_any(ctx: click.Context) -> Settings | None:
+    """As `settings`; None where nobody named a file and none of the usual ones is there."""
+    named = option(ctx, "config") is not None or os.environ.get("DEPLOYER_CONFIG")
+    if not named and not any(file.exists() for file in candidates(None, os.environ)):
+        return None
+    return settings(ctx)
+
+
 @contextmanager
 def reading(settings: Settings) -> Iterator[SqlReader]:
     """Open the store for reading inside the `with` block.
@@ -47,6 +55,10 @@ def reading(settings: Settings) -> Iterator[SqlReader]:
     Whatever is wrong with the state directory, on opening or later, ends the command with the sentence
     that says what, and what to do.
     """
+    # The store's libraries take a third of a second to import, and not every command needs it.
+    from deployer.adapters.statedir import StateDirUnusable
+    from deployer.adapters.store import SqlStore, StoreError
+
     try:
         with closing(SqlStore.open_readonly(settings.state_dir / STORE_FILE)) as store:
             yield store

@@ -8,9 +8,7 @@ started is stopped on every way out, and nothing more; the folder is removed unl
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -18,26 +16,20 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import click
-import requests
 import yaml
 
 from deployer import logs
 from deployer.cli.daemon import running, stop_on_signals
-from deployer.cli.local_ray import LocalRay, LocalRayError, free_port
+from deployer.cli.local_ray import LocalRay, LocalRayError
 from deployer.cli.main import Failure
 from deployer.cli.narrate import Narrator
+from deployer.cli.throwaway import git, start_serve
 from deployer.settings import Settings, load
 
 ENVIRONMENTS = ("staging", "production")
 BRANCH = "main"
 _STAGING = "environments/staging/*.yaml"
 """What the suggestions change: the config, and in `environment.yaml` what is expected of it."""
-
-_GIT_SECONDS = 30
-"""Git works on a handful of small files here."""
-
-_SERVE_START_SECONDS = 120
-"""The PUT that starts Serve took 1.5-3.7 s, once 15.5 s on a loaded machine (measured, 2.60)."""
 
 
 @click.command()
@@ -73,7 +65,7 @@ def _run(stack: ExitStack, folder: Path) -> None:
     ray = LocalRay(num_cpus=2)
     stack.callback(ray.stop)
     ray.start()
-    http = f"http://127.0.0.1:{_start_serve(ray.address)}"
+    http = f"http://127.0.0.1:{start_serve(ray.address)}"
     click.echo(f"Ray is up: {ray.address} (dashboard), {http} (the applications, once they run)")
 
     clone = _make_repository(folder)
@@ -91,42 +83,20 @@ def _run(stack: ExitStack, folder: Path) -> None:
     click.echo()
 
 
-def _start_serve(address: str) -> int:
-    """Start Serve with its proxy on a free loopback port, and return the port.
-
-    The environments' configs say nothing of ports, and a running Serve keeps the ones it started with
-    whatever a later PUT says (measured, 2.60), so an empty PUT decides them here.
-    """
-    port = free_port()
-    body = {
-        "applications": [],
-        "proxy_location": "HeadOnly",
-        "http_options": {"host": "127.0.0.1", "port": port},
-        "grpc_options": {"port": free_port()},
-    }
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.put(f"{address}/api/serve/applications/", json=body, timeout=_SERVE_START_SECONDS)
-    if answer.status_code != requests.codes.ok:
-        message = f"The local Ray head refused to start Serve: {answer.status_code} {answer.text[:500]}"
-        raise Failure(message)
-    return port
-
-
 def _make_repository(folder: Path) -> Path:
     """Make a bare repository out of the packaged environments, and a clone of it; return the clone."""
     bare, clone = folder / "configs.git", folder / "configs"
-    _git(folder, "init", "--quiet", "--bare", "--initial-branch", BRANCH, str(bare))
-    _git(folder, "init", "--quiet", "--initial-branch", BRANCH, str(clone))
+    git(folder, "init", "--quiet", "--bare", "--initial-branch", BRANCH, str(bare))
+    git(folder, "init", "--quiet", "--initial-branch", BRANCH, str(clone))
     with as_file(_environments()) as environments:
         for name in ENVIRONMENTS:
             shutil.copytree(environments / name, clone / "environments" / name)
     for key, value in (("user.name", "Demo"), ("user.email", "demo@localhost"), ("commit.gpgsign", "false")):
-        _git(clone, "config", key, value)
-    _git(clone, "remote", "add", "origin", str(bare))
-    _git(clone, "add", "--all")
-    _git(clone, "commit", "--quiet", "-m", "open the fruit market")
-    _git(clone, "push", "--quiet", "--set-upstream", "origin", BRANCH)
+        git(clone, "config", key, value)
+    git(clone, "remote", "add", "origin", str(bare))
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "-m", "open the fruit market")
+    git(clone, "push", "--quiet", "--set-upstream", "origin", BRANCH)
     return clone
 
 
@@ -156,18 +126,6 @@ def _make_settings(folder: Path, address: str) -> Settings:
     }
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return load(path, {})
-
-
-def _git(cwd: Path, *args: str) -> None:
-    command = ["git", *args]
-    try:
-        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=_GIT_SECONDS)  # noqa: S603 - our own arguments
-    except FileNotFoundError as error:
-        message = "git is not installed, and the demo needs it: install the package `git`."
-        raise Failure(message) from error
-    except subprocess.CalledProcessError as error:
-        message = f"`{shlex.join(command)}` failed: {error.stderr.strip()}"
-        raise Failure(message) from error
 
 
 def _what_to_try(clone: Path, settings: Path, http: str) -> str:

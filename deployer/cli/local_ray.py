@@ -57,17 +57,23 @@ class LocalRay:
     """
 
     def __init__(
-        self, *, num_cpus: int = 4, pythonpath: Iterable[Path] = (), python: str = sys.executable
+        self,
+        *,
+        num_cpus: int = 4,
+        pythonpath: Iterable[Path] = (),
+        python: str = sys.executable,
+        options: Iterable[str] = (),
     ) -> None:
         """Start nothing yet.
 
         `num_cpus` is what Ray believes to have, whatever the machine has. `pythonpath` are the folders
         that applications are imported from, before those of the interpreter. `python` is the interpreter
-        whose Ray it is, when that is another version than ours.
+        whose Ray it is, when that is another version than ours. `options` are further words for `ray start`.
         """
         self._num_cpus = num_cpus
         self._pythonpath = tuple(pythonpath)
         self._python = python
+        self._options = tuple(options)
         self._keeper: subprocess.Popen[bytes] | None = None
         self.address = ""
 
@@ -146,7 +152,7 @@ class LocalRay:
         }
         flags = [word for option in options.items() for word in option]
         start = [self._python, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-        return [*start, "--disable-usage-stats", *flags]
+        return [*start, "--disable-usage-stats", *flags, *self._options]
 
     def _environment(self) -> dict[str, str]:
         """Ours, without what it may say to Ray: `RAY_ADDRESS` alone would bring in another cluster."""

@@ -37,6 +37,9 @@ click.UsageError.exit_code = Exit.USAGE
 _COMMANDS = {
     "run": ("deployer.cli.run", "Run the daemon."),
     "validate": ("deployer.cli.validate", "Check configs before the merge, offline."),
+    "plan": ("deployer.cli.plan", "Show what a deploy would do, before the merge."),
+    "diff": ("deployer.cli.diff", "Show what differs between two of: a ref, a release, the cluster, a file."),
+    "render": ("deployer.cli.render", "Print the config of an environment as it would be sent."),
     "status": ("deployer.cli.status", "Show what every environment runs, and why."),
     "explain": ("deployer.cli.explain", "Show why an environment is as it is, policy line by policy line."),
     "history": ("deployer.cli.history", "List rollouts, newest first."),
@@ -130,9 +133,9 @@ def option(ctx: click.Context, name: str) -> Any:  # noqa: ANN401 - an option's 
 
 @click.group(
     cls=Commands,
-    epilog="Exit codes: 0 ok, 1 failed, 2 changes (plan --detailed-exitcode), 3 invalid config, 4 the deploy failed and was rolled back, 5 it"
-    " failed and the rollback failed too, 6 timed out or superseded, 7 refused (paused, held, not allowed),"
-    " 64 usage, 130 interrupted.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 changes (plan --detailed-exitcode), 3 invalid config, 4 the deploy"
+    " failed and was rolled back, 5 it failed and the rollback failed too, 6 timed out or superseded, 7"
+    " refused (paused, held, not allowed), 64 usage, 130 interrupted.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @common_options

@@ -241,9 +241,22 @@ def _which_are_held(record: Record, releases: Sequence[GoodRelease]) -> str:
     return f" Held are:\n{_listed(held)}\n" if held else ""
 
 
+def find_good(name: str, to: str, releases: Sequence[GoodRelease]) -> GoodRelease | None:
+    """The good release of an environment that `to` names: a rollout, its number, a commit or a digest.
+
+    None if there is none, or more than one that it could be.
+    """
+    found = _candidates(name, to, releases)
+    return found[0] if len(found) == 1 else None
+
+
+def _candidates(name: str, to: str, releases: Sequence[GoodRelease]) -> list[GoodRelease]:
+    return _by_rollout(name, to, releases) or _distinct(_by_content(to.lower(), releases))
+
+
 def _named(name: str, to: str, releases: Sequence[GoodRelease]) -> GoodRelease | Declined:
     """The good release that a person means."""
-    found = _by_rollout(name, to, releases) or _distinct(_by_content(to.lower(), releases))
+    found = _candidates(name, to, releases)
     if len(found) == 1:
         return found[0]
     if found:

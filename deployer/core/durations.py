@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from deployer.core.redact import quote
+
 LIMIT_SECONDS = 365 * 86_400.0
 """A year: longer is a slip, and far more would not fit a `timedelta`."""
 
@@ -20,12 +22,13 @@ _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 def parse(text: str) -> float:
     """Seconds. Raises ValueError, with a sentence that says how to write it."""
     if _NUMBER.fullmatch(text):
-        message = f"{text} has no unit: write {text}s for seconds or {text}m for minutes"
+        shown = text[:40]
+        message = f"{shown} has no unit: write {shown}s for seconds or {shown}m for minutes"
         raise ValueError(message)
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         message = (
-            f"{text[:40]!r} is not a duration: write whole numbers with units, as in 30s, 10m, 1h30m or 500ms"
+            f"{quote(text)} is not a duration: write whole numbers with units, as in 30s, 10m, 1h30m or 500ms"
         )
         raise ValueError(message)
     seconds = (

@@ -141,7 +141,8 @@ class Fields:
             return ()
         if not values:
             self.wrong(path, f"{dotted(path)} is an empty list: name one or more, or remove the line")
-        names: list[str] = []
+        # A dictionary for its order: to look 19,000 names up in a list takes 5 s.
+        names: dict[str, None] = {}
         for index, name in enumerate(values):
             if not isinstance(name, str) or not name:
                 found = "empty text" if name == "" else kind(name)
@@ -149,7 +150,7 @@ class Fields:
             elif name in names:
                 self.wrong((*path, index), f"{quote(name)} stands in {dotted(path)} twice: remove one")
             else:
-                names.append(name)
+                names[name] = None
         return tuple(names)
 
     def _sort(self, path: Path, value: object) -> None:

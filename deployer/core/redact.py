@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from deployer.core.scrub import REDACTED
+from deployer.core.scrub import REDACTED, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,11 @@ def mask(value: object, clean: Callable[[str], str], path: Path = ()) -> object:
 
 
 def quote(name: str) -> str:
-    """A name as it stands in a sentence: quoted, not too long, with visible characters only."""
+    """A name as it stands in a sentence: quoted, not too long, with visible characters only.
+
+    A URL that was written where a name belongs loses its password.
+    """
+    name = scrub(name, frozenset())
     return repr(name if len(name) <= _NAME_WIDTH else name[:_NAME_WIDTH] + "...")
 
 

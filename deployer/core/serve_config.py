@@ -260,7 +260,9 @@ class _Check:
         if name and ("/" in name or any(unicodedata.category(character) in _INVISIBLE for character in name)):
             # 2.60: "/" fails after 6 s with an error about a log file; a line break is taken as it is.
             why = "has a slash or an invisible character in its name, which Serve cannot handle"
-            self._wrong((*path, "name"), f"application {quote(name)} {why}: take it out", code="poison")
+            then = serve_rules.FAILS_LATE if "/" in name else "Serve would take it as it is"
+            why = f"application {quote(name)} {why}: take it out"
+            self._wrong((*path, "name"), why, code="poison", then=then)
         self._text(application, path, "application", "import_path")
         self._runtime_env(application, path)
         deployments = application.get("deployments", [])

@@ -113,7 +113,7 @@ def _prefix(application: Mapping[str, Any], path: Path, seen: dict[str, object])
 def _wrong_prefix(prefix: str) -> str:
     if not prefix.startswith("/"):
         return (
-            f"`route_prefix` begins with a slash: write `/{prefix}`"
+            f"`route_prefix` begins with a slash: write `{quote(f'/{prefix}')[1:-1]}`"
             if prefix
             else "`route_prefix` is empty: write `/`"
         )

@@ -66,8 +66,9 @@ class TextFile:
             shown += REDACTED
         if not shown.strip():
             return ""
-        # One for one, so that the caret stays under its character.
-        shown = "".join(character if character.isprintable() else " " for character in shown)
+        if not shown.isprintable():
+            # One for one, so that the caret stays under its character.
+            shown = "".join(character if character.isprintable() else " " for character in shown)
         return f"    {shown.rstrip()}\n    {' ' * (column - start)}^"
 
 

@@ -10,6 +10,7 @@ from deployer.adapters.git._errors import GitUnavailable
 from deployer.adapters.git._local import local_git_dir
 from deployer.adapters.git._objects import Blob
 from deployer.adapters.git._remote import check_ref
+from deployer.adapters.git.glance import Glance
 from deployer.adapters.git.mirror import Mirror
 
-__all__ = ["Blob", "GitUnavailable", "Mirror", "check_ref", "local_git_dir"]
+__all__ = ["Blob", "GitUnavailable", "Glance", "Mirror", "check_ref", "local_git_dir"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 
 from deployer.core.serve_schema import Schema, ray_release
 
@@ -31,6 +31,8 @@ KNOWN = (
 """Oldest first: the oldest that installs on Python 3.11 with a Serve REST API for several applications, the
 newest, and every one between that changed the schema more than slightly."""
 NEWEST = KNOWN[-1]
+
+_DATA = Path(__file__).with_name("data")
 
 
 @lru_cache
@@ -63,5 +65,6 @@ def _known(version: str) -> tuple[int, int]:
 
 @lru_cache
 def _load(known: str) -> Schema:
-    data = (resources.files(__name__) / "data" / f"{known}.json").read_bytes()
+    # Not by importlib.resources, whose imports take as long as a small config to check.
+    data = (_DATA / f"{known}.json").read_bytes()
     return Schema(known, json.loads(data))

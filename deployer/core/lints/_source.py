@@ -59,6 +59,8 @@ class Source:
         self._document = document
         self._lines = document.file.lines
         self._offsets = [0, *accumulate(len(line) + 1 for line in self._lines)]
+        # By place: what is aliased comes once for each path, and comments may stand between it and its mark.
+        self._starts: dict[Place, tuple[int, bool]] = {}
 
     def offset(self, line: int, column: int) -> int:
         """Where in `text` this place is; both from 0."""
@@ -82,23 +84,19 @@ class Source:
                 yield self._scalar(path, value, self._document.marks[path], is_key=False)
 
     def _scalar(self, path: Path, value: object, place: Place, *, is_key: bool) -> Scalar:
-        line, column = place
-        mark = self.offset(line - 1, column - 1)
-        properties = _PROPERTIES.match(self.text, mark)
-        assert properties is not None  # noqa: S101 - for mypy: it matches even nothing
-        return Scalar(
-            path=path,
-            value=value,
-            is_key=is_key,
-            place=place,
-            start=properties.end(),
-            tagged=properties[1] is not None,
-        )
+        if place not in self._starts:
+            line, column = place
+            properties = _PROPERTIES.match(self.text, self.offset(line - 1, column - 1))
+            assert properties is not None  # noqa: S101 - for mypy: it matches even nothing
+            self._starts[place] = properties.end(), properties[1] is not None
+        start, tagged = self._starts[place]
+        return Scalar(path=path, value=value, is_key=is_key, place=place, start=start, tagged=tagged)
 
     def hidden(self) -> list[tuple[int, int]]:
         """The stretches of `text` in which `#` starts no comment: quoted texts, and the lines of blocks."""
         spans = set()
-        for scalar in self.scalars():
+        # Once for each place: 18,000 aliases of one long block took minutes.
+        for scalar in {(scalar.place, scalar.is_key): scalar for scalar in self.scalars()}.values():
             first = self.text[scalar.start : scalar.start + 1]
             if first in _QUOTED and (quoted := _QUOTED[first].match(self.text, scalar.start)):
                 spans.add(quoted.span())

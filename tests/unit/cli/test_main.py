@@ -63,6 +63,24 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_validate_needs_little(tmp_path: Path) -> None:
+    """A pre-commit hook waits for it: it loads what reads a file, and nothing that speaks to anybody."""
+    file = tmp_path / "serve_config.yaml"
+    file.write_text("applications: []\n")
+    heavy = {*HEAVY, "importlib.metadata", "importlib.resources"} - {"yaml"}
+    program = (
+        "import sys; from click.testing import CliRunner; from deployer.cli.main import cli\n"
+        f"result = CliRunner().invoke(cli, ['validate', '--no-ray', {str(file)!r}])\n"
+        "assert result.exit_code == 0, result.output\n"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_help_lists_every_command_and_the_exit_codes() -> None:
     """A newcomer's first look."""
     done = run("--help")

@@ -423,3 +423,15 @@ def test_nothing_is_held_if_git_wants_the_same() -> None:
     record = record_of(*good(1, A), *good(2, B), Seen(at=at(3), release=A), Refused(at=at(4), message="bad"))
 
     assert "is held" not in accepted(record, rollback(record, (2, B), (1, A), to="1"), RollbackAsked).message
+
+
+def test_a_good_release_is_found_by_any_of_its_names() -> None:
+    """Its rollout, its number, its commit, its digest; nothing for what is none, or could be two."""
+    first, second = (
+        GoodRelease(rollout=f"staging#{n}", release=what, at=at(n)) for n, what in ((1, A), (2, B))
+    )
+    releases = [second, first]
+    for name in ("staging#1", "1", A.revision.commit[:8], A.digest):
+        assert commands.find_good("staging", name, releases) is first
+    assert commands.find_good("staging", "7", releases) is None
+    assert commands.find_good("staging", "sha256:", releases) is None

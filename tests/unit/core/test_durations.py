@@ -43,6 +43,15 @@ def test_a_number_without_a_unit_is_asked_for_its_unit() -> None:
         parse("90")
 
 
+def test_what_is_no_duration_is_not_repeated_at_length() -> None:
+    """Nor with the password of a URL that was written in its place."""
+    for text in ("1" * 1000, "x" * 1000, "https://ada:hunter2@host"):
+        with pytest.raises(ValueError, match="write") as refused:
+            parse(text)
+        assert len(str(refused.value)) < 200
+        assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["366d", "8761h", "999999999999d"])
 def test_a_year_is_the_limit(text: str) -> None:
     """More than that is a slip, and would overflow a timedelta."""

@@ -376,6 +376,16 @@ def test_a_path_that_nobody_answers() -> None:
     ]
 
 
+def test_which_application_was_meant_is_looked_for_among_few() -> None:
+    """Among thousands it takes seconds, and no config has as many."""
+    few, many = (
+        "applications: [" + "".join(f"{{name: app{at}, import_path: 'm:a'}}," for at in range(count)) + "]"
+        for count in (200, 201)
+    )
+    assert "(did you mean 'app1" in disagreements("checks: [{app: app1x, path: /}]", few)[0]
+    assert "did you mean" not in disagreements("checks: [{app: app1x, path: /}]", many)[0]
+
+
 def test_every_application_must_be_owned_where_any_is_named() -> None:
     """Each that is not is said; one that is owned and not there is fine."""
     assert disagreements("soak: 1s\nowns: [fruit, inner, gone]") == [

@@ -67,6 +67,12 @@ def test_a_long_name_is_cut() -> None:
     assert quote("n" * 60) == repr("n" * 60)
 
 
+def test_a_quoted_url_has_no_password() -> None:
+    """Not even the half of one, where the URL is cut."""
+    assert quote("https://ada:hunter2@host/x") == f"'https://{REDACTED}@host/x'"
+    assert "hunter2" not in quote("https://ada:" + "hunter2" * 20 + "@host/x")
+
+
 def test_a_tree_is_masked_by_key_and_cleaned_elsewhere() -> None:
     """Secrets go whatever their type; nothing else changes but its texts; the tree that came in stays."""
     tree = {

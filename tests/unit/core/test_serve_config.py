@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +12,10 @@ import yaml as pyyaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployer.adapters import schemas
 from deployer.core import serve_config
-from deployer.core.errors import InvalidConfig
+from deployer.core.errors import InvalidConfig, Severity
+from deployer.core.serve_schema import Fault
 
 if TYPE_CHECKING:
     from deployer.core.types import ServeConfig
@@ -593,3 +596,49 @@ def test_any_tree_is_read_or_refused(tree: object) -> None:
         return
     assert all(application["name"] for application in config.body()["applications"])
     assert config.digest.startswith("sha256:")
+
+
+# --- against a schema ----------------------------------------------------------------------------------
+
+
+def against(text: str) -> list[str]:
+    """Each problem with the newest schema, on one line."""
+    with pytest.raises(InvalidConfig) as caught:
+        serve_config.read(text.encode(), "f", schemas.schema())
+    return [str(replace(problem, snippet="")) for problem in caught.value.problems]
+
+
+def test_a_schema_finds_what_serve_would_drop_and_says_each_thing_once() -> None:
+    """At the key, with what is known of the place already left as it is said best."""
+    text = "applications:\n- name: a\n  import_path: a:b\n  route_prefx: /a\n- name: 5\n  import_path: m:x\n"
+    assert against(text) == [
+        "f:4:3: unknown key 'route_prefx' in application 'a' (did you mean 'route_prefix'?). Serve would "
+        "drop it without a word",
+        "f:5:3: the route prefix '/' (the default) is that of application 'a' too: give it another. Serve "
+        "would refuse the whole config",
+        "f:5:9: the `name` of this application is text, not a number: quote it",
+    ]
+
+
+def test_in_the_single_application_form_faults_are_where_they_stand() -> None:
+    """Also for what is moved to `http_options`."""
+    text = "import_path: a:b\nport: x\nhttp_options:\n  prt: 1\ndeployments:\n- name: D\n  num_replica: 2\n"
+    places = [line.split(": ")[0] for line in against(text)]
+    assert places == ["f:2:7", "f:4:3", "f:7:3"]
+
+
+def test_a_warning_does_not_keep_a_config_from_being_sent() -> None:
+    """A field of a plug-in in a `runtime_env`; the notes tell of it."""
+    text = b"applications:\n- {name: a, import_path: 'a:b', runtime_env: {our_own_plugin: 1}}\n"
+    reading = serve_config.read(text, "f", schemas.schema())
+    (warning,) = reading.warnings
+    assert warning.severity is Severity.WARNING
+    _, (note,) = serve_config.parse(text, "f", schemas.schema())
+    assert note.startswith("f:2:47: unknown key 'our_own_plugin' in a `runtime_env`")
+
+
+def test_what_somebody_else_finds_has_its_place() -> None:
+    """Ray's own validator speaks of the body that is sent."""
+    reading = serve_config.read(b"import_path: a:b\nhost: x\n", "f", schemas.schema())
+    found = reading.problem(Fault(path=("http_options", "host"), message="no", code="other"))
+    assert (found.line, found.column, found.code) == (2, 7, "other")

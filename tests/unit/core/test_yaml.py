@@ -346,6 +346,10 @@ _HOSTILE = {
         "expand to more than",
     ),
     "a long text repeated": ("- &a " + "x" * 100_000 + "\n- [" + "*a," * 5000 + "]", "expand to more than"),
+    "a long key repeated": (
+        "- &a " + "x" * 130_000 + "\n- {" + "*a : 1," * 9000 + "}",
+        "expand to more than",
+    ),
     "thousands of problems on one line": ("{" + "a: 1, " * 9000 + "}", "and 8949 more problems"),
     "words for a bad regex": ("a-" * 120_000 + ": [", "mapping values are not allowed here"),
     "half a URL": ("- " + "://a" * 60_000 + ": [", "mapping values are not allowed here"),

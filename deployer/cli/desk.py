@@ -1,0 +1,299 @@
+"""What `plan`, `diff` and `render` look at: refs, releases, clusters and files, each as one side.
+
+Owns the names that people give to these, and the reading of them. Must not compare anything. Invariant:
+nothing here changes the store, a cluster or a repository.
+
+A side is named `[ENV@]WHAT`. WHAT is `live`; a path that exists; a release, as `rollback --to` takes it; or
+else a branch, a tag or a commit of the environment's repository.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from deployer.adapters import schemas
+from deployer.cli.context import STORE_FILE, reading
+from deployer.cli.main import Exit, Failure
+from deployer.core import commands, planning, policy, sentences, serve_config
+from deployer.core.errors import InvalidConfig, Problem
+from deployer.core.live import Live
+from deployer.core.record import Record
+from deployer.core.types import Person, Policy, Release, Revision, ServeConfig
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from deployer.adapters.git import Glance
+    from deployer.adapters.store import SqlReader
+    from deployer.core.live import Observation
+    from deployer.core.serve_schema import Schema
+    from deployer.settings import Settings
+
+LIVE = "live"
+_NOBODY = Person(name="", email="")
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison.
+
+    `label` is what people call it, `body` the PUT body that it is. `release` and `policy` are None for what
+    is none, such as the cluster.
+    """
+
+    label: str
+    body: Mapping[str, Any] = field(repr=False)
+    release: Release | None = None
+    policy: Policy | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Desk:
+    """Everything that one command looks at, opened when it is first needed. Use it as a context manager."""
+
+    def __init__(self, settings: Settings | None) -> None:
+        """Take the settings; None is enough for files. Touch nothing yet."""
+        self._settings = settings
+        self.now = datetime.now(UTC)
+        self._stack = ExitStack()
+        self._glances: dict[str, Glance] = {}
+        self._seen: dict[str, Observation] = {}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close what was opened. An error of the store becomes the sentence that a person can use."""
+        return self._stack.__exit__(kind, error, traceback)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, where there are some."""
+        assert self._settings is not None  # noqa: S101 - whoever names an environment has been refused before
+        return self._settings
+
+    # --- the parts -----------------------------------------------------------------------------------
+
+    @cached_property
+    def store(self) -> SqlReader | None:
+        """The daemon's store, for reading; None if there is none yet."""
+        if not (self.settings.state_dir / STORE_FILE).exists():
+            return None
+        return self._stack.enter_context(reading(self.settings))
+
+    def record(self, environment: str) -> Record:
+        """What the daemon knows of an environment; an empty record if it never ran."""
+        return self.store.load(environment) if self.store is not None else Record(environment=environment)
+
+    def look(self, environment: str) -> Observation:
+        """The cluster of an environment, looked at once. Never raises for what the network does."""
+        if environment not in self._seen:
+            from deployer.adapters.serve import ServeCluster
+
+            spec = self.settings.environments[environment].cluster
+            cluster = ServeCluster(
+                spec.address,
+                token_file=spec.token_file,
+                ca_file=spec.ca_file,
+                serve_address=spec.serve_address,
+            )
+            self._stack.callback(cluster.close)
+            self._seen[environment] = cluster.observe(resources=True)
+        return self._seen[environment]
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """Every cluster that was looked at."""
+        return tuple(self._seen.values())
+
+    def neighbours(self, environment: str) -> dict[str, str]:
+        """The applications of the daemon's other environments on the same cluster, with their environment."""
+        key = self.settings.environments[environment].cluster.key
+        return {
+            app: name
+            for name, other in self.settings.environments.items()
+            if name != environment and other.cluster.key == key
+            for app in self.record(name).apps
+        }
+
+    # --- the sides -----------------------------------------------------------------------------------
+
+    def side(self, name: str, environment: str | None) -> Side:
+        """The side of this name. `environment` is what a name without one belongs to."""
+        known = self._settings.environments if self._settings is not None else {}
+        before, separator, after = name.partition("@")
+        if separator and before in known:
+            environment, name = before, after
+        if name == LIVE:
+            return self.live(self._needed(environment, name))
+        if Path(name).exists():
+            return self.file(Path(name), environment)
+        of = self._needed(environment, name)
+        found = self._release(of, name)
+        return found if found is not None else self.ref(of, name)
+
+    def _needed(self, environment: str | None, name: str) -> str:
+        if environment is not None:
+            return environment
+        if self._settings is None:
+            message = (
+                f"There is no file '{name}', and no settings that would say what else it is: give -c FILE."
+            )
+            raise Failure(message, Exit.USAGE)
+        if len(self.settings.environments) == 1:
+            return next(iter(self.settings.environments))
+        known = ", ".join(self.settings.environments)
+        message = f"Which environment's '{name}'? Write ENV@{name}, or --environment ENV. There are: {known}."
+        raise Failure(message, Exit.USAGE)
+
+    def live(self, environment: str, wanted: Side | None = None) -> Side:
+        """What the cluster last received for this environment, to be compared with what is wanted of it."""
+        seen = self.look(environment)
+        if not isinstance(seen, Live):
+            raise Failure(sentences.sentence(seen.why))
+        record = self.record(environment)
+        rules = (wanted.policy if wanted is not None else None) or record.good_policy
+        names = None if wanted is None else [app["name"] for app in wanted.body["applications"]]
+        body = planning.live_body(seen, record, rules, self.neighbours(environment), names)
+        return Side(label=f"live on {self.settings.environments[environment].cluster.address}", body=body)
+
+    def file(self, path: Path, environment: str | None) -> Side:
+        """A folder with a config, or a file that is one."""
+        config = path / serve_config.FILE if path.is_dir() else path
+        rules = config.parent / policy.FILE
+
+        def read(wanted: Path) -> bytes | None:
+            try:
+                return wanted.read_bytes()
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                message = f"{wanted} cannot be read: {error.strerror}."
+                raise Failure(message) from error
+
+        is_environment = config.name == serve_config.FILE
+        resolved, judged, notes = self._parsed(
+            (str(config), read(config)),
+            (str(rules), read(rules) if is_environment else None),
+            environment,
+        )
+        nobody = Revision(commit="0" * 40, author=_NOBODY, committer=_NOBODY, subject="", committed_at=_EPOCH)
+        return Side(
+            label=str(path),
+            body=resolved.body(),
+            release=Release(revision=nobody, config=resolved),
+            policy=judged,
+            notes=notes,
+        )
+
+    def ref(self, environment: str, ref: str | None = None) -> Side:
+        """What a branch, a tag or a commit says of an environment; None is the branch that it follows."""
+        from deployer.adapters.git import GitUnavailable
+
+        spec = self.settings.environments[environment]
+        glance = self._glance(spec.repository)
+        try:
+            commit = glance.commit(ref or spec.ref)
+            if commit is None:
+                message = self._no_such(environment, ref or spec.branch)
+                raise Failure(message)
+            revision = glance.revision(commit)
+            files = [f"{spec.path}/{name}".removeprefix("./") for name in (serve_config.FILE, policy.FILE)]
+            blobs = [glance.read(commit, file) for file in files]
+        except GitUnavailable as error:
+            raise Failure(sentences.sentence(error.why)) from error
+        except InvalidConfig as error:
+            raise Failure(str(error), Exit.INVALID_CONFIG) from error
+        config, rules = (
+            (file, None if blob is None else blob.data) for file, blob in zip(files, blobs, strict=True)
+        )
+        resolved, judged, notes = self._parsed(config, rules, environment)
+        release = Release(revision=revision, config=resolved)
+        notes = (*glance.notes, *notes)
+        return Side(
+            label=sentences.name(release), body=resolved.body(), release=release, policy=judged, notes=notes
+        )
+
+    def _no_such(self, environment: str, name: str) -> str:
+        repository = self.settings.environments[environment].repository
+        return (
+            f"There is no file '{name}', no good release of {environment} called so, and no branch, tag or "
+            f"commit '{name}' in repository {repository}."
+        )
+
+    def _release(self, environment: str, name: str) -> Side | None:
+        if self.store is None:
+            return None
+        releases = self.store.good_releases(environment)
+        found = commands.find_good(environment, name, releases)
+        if found is None:
+            return None
+        label = f"{found.rollout} {sentences.name(found.release)}"
+        return Side(label=label, body=found.release.config.body(), release=found.release, policy=found.policy)
+
+    def _glance(self, repository: str) -> Glance:
+        if repository not in self._glances:
+            from deployer.adapters.git import Glance
+
+            spec = self.settings.repositories[repository]
+            scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="deployer-")))
+            glance = Glance(
+                spec.url,
+                scratch=scratch,
+                mirror=self.settings.state_dir / "mirrors" / f"{quote(repository, safe='')}.git",
+                token_file=spec.token_file,
+                username=spec.username,
+                ca_file=spec.ca_file,
+            )
+            self._stack.callback(glance.close)
+            self._glances[repository] = glance
+        return self._glances[repository]
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    def schema(self, environment: str | None, pinned: str | None) -> Schema:
+        """The schema that the daemon would check with. Raises ValueError for a Ray that is not known."""
+        if pinned is None and environment in self._seen:
+            seen = self._seen[str(environment)]
+            if isinstance(seen, Live):
+                pinned = seen.ray_version
+        return schemas.schema(pinned)
+
+    def _parsed(
+        self, config: tuple[str, bytes | None], rules: tuple[str, bytes | None], environment: str | None
+    ) -> tuple[ServeConfig, Policy, tuple[str, ...]]:
+        name, data = config
+        if data is None:
+            message = f"There is no {name}."
+            raise Failure(message)
+        try:
+            judged, document = policy.parse(rules[1] or b"", rules[0])
+            try:
+                schema = self.schema(environment, judged.ray_version)
+            except ValueError as error:
+                raise InvalidConfig((document.problem(("ray_version",), str(error)),)) from error
+            resolved, notes = serve_config.parse(data, name, schema)
+            if rules[1] is not None:
+                policy.agree(resolved, judged, document)
+        except InvalidConfig as error:
+            raise Failure(_listed(error.problems), Exit.INVALID_CONFIG) from error
+        return resolved, judged, notes
+
+
+def _listed(problems: tuple[Problem, ...]) -> str:
+    return "\n".join(str(problem) for problem in problems)
