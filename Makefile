@@ -100,6 +100,20 @@ RAY ?= 20
 crash: $(VENV)/.dev  ## Kill the daemon in the middle of 500 stories and 20 on a real Ray, and write docs/crash.md
 	@$(BIN)/python -m tests.crash --runs $(RUNS) --ray $(RAY) --seed $(SEED) --page
 
+.PHONY: restarts
+restarts: $(VENV)/.dev  ## Change every option of Serve on a real Ray and write docs/restart-classes.md and docs/availability.md
+	@$(BIN)/python -m tests.contract.restarts
+	@$(BIN)/python -m tests.contract.availability
+
+.PHONY: schema
+schema: $(VENV)/.dev  ## Make Serve's schema of another Ray (fetches it): RAY_VERSION=2.59.0
+	@$(BIN)/python -m tests.schemas.write $(RAY_VERSION)
+
+.PHONY: fuzz
+INPUTS ?= 1000000
+fuzz: $(VENV)/.dev  ## Feed a million bad files to the readers and write docs/fuzz.md; SEED=1
+	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED) --jobs 2 --page
+
 .PHONY: docs
 docs: $(VENV)/.dev  ## Take the tour for real and write its transcript to docs/tour.md
 	@$(BIN)/python -m tests.e2e.tour

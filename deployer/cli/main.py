@@ -36,10 +36,13 @@ click.UsageError.exit_code = Exit.USAGE
 
 _COMMANDS = {
     "run": ("deployer.cli.run", "Run the daemon."),
+    "init": ("deployer.cli.init", "Write the files of a repository of configs, also from a running cluster."),
     "validate": ("deployer.cli.validate", "Check configs before the merge, offline."),
     "plan": ("deployer.cli.plan", "Show what a deploy would do, before the merge."),
     "diff": ("deployer.cli.diff", "Show what differs between two of: a ref, a release, the cluster, a file."),
     "render": ("deployer.cli.render", "Print the config of an environment as it would be sent."),
+    "try": ("deployer.cli.try_", "Try a config on a throwaway local Ray."),
+    "schema": ("deployer.cli.schema", "Print the JSON Schemas of the files, for editors."),
     "status": ("deployer.cli.status", "Show what every environment runs, and why."),
     "explain": ("deployer.cli.explain", "Show why an environment is as it is, policy line by policy line."),
     "history": ("deployer.cli.history", "List rollouts, newest first."),

@@ -43,13 +43,13 @@ def typed(*args: str) -> Result:
     return CliRunner().invoke(cli, ["try", *args])
 
 
-def order(*deployments: dict[str, Any], rules: dict[str, Any] | None = None, **resources: float) -> Order:
+def order(*deployments: dict[str, Any], **resources: float) -> Order:
     """A trial of one application with these deployments."""
     app = {"name": "fruit", "import_path": "market:app", "deployments": [*deployments]}
     return Order(
         name="qa",
         body={"applications": [app]},
-        rules=rules or {},
+        rules={},
         resources={"CPU": 2, **resources},
         ray_version="2.60.0",
     )
