@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import back_to_good, idle, push_to_healthy, push_to_put
+from benchmarks import back_to_good, idle, plan, push_to_healthy, push_to_put, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,8 @@ BENCHMARKS: dict[str, tuple[Callable[[Any], dict[str, Any]], Any, Any]] = {
     "push_to_healthy": (push_to_healthy.run, 10, 2),
     "back_to_good": (back_to_good.run, 5, 1),
     "idle": (idle.run, 60.0, 10.0),
+    "validate": (validate.run, 15, 1),
+    "plan": (plan.run, 15, 1),
 }
 """By name: what runs it, and its size in full and with --quick."""
 

@@ -30,8 +30,8 @@ KNOWN = (
 )
 """Oldest first: the oldest that this project has measured, the newest, and a dozen between.
 
-The oldest that installs on Python 3.11 is 2.3.0; it has no `/api/serve/applications/` and no such schema (read
-in its wheel). 2.4.0 to 2.8 have one on another port, and were never tried.
+The oldest that installs on Python 3.11 is 2.3.0; it has no `/api/serve/applications/` and no such schema
+(read in its wheel). 2.4.0 to 2.8 have one on another port, and were never tried.
 """
 NEWEST = KNOWN[-1]
 
