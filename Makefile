@@ -51,11 +51,18 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 run: $(VENV)/.local  ## Run the main job on an embedded default: local Ray, local git; Ctrl-C ends it
 	@exec $(BIN)/deployer demo
 
-# Every test is in one of the three parts. What needs no real Ray runs on all cores; what does shares one head.
+# Every test is in one of the parts. What needs no real Ray runs on all cores. What does mostly waits for it, so the
+# stories and the rest go on at the same time, each on a head of its own; what they print comes when they end.
 .PHONY: test
 test: unit  ## Run every test, those on a real Ray too
 	@$(BIN)/python -m pytest $(OTHERS) -m 'not ray' --numprocesses auto
-	@$(BIN)/python -m pytest -m ray
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target ray-stories ray-parts
+
+.PHONY: ray-stories ray-parts
+ray-stories: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m ray tests/e2e
+ray-parts: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m ray --ignore tests/e2e
 
 # All folders but that of the unit tests, of which the state machine is left: it searches for minutes.
 OTHERS = $(filter-out tests/unit/ tests/__pycache__/,$(wildcard tests/*/)) tests/unit/machine

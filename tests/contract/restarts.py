@@ -24,7 +24,7 @@ from tests.support.eventually import eventually
 from tests.support.ray_head import APPS, PUT_SECONDS, ROOT, ServeHead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 PAGE = ROOT / "docs" / "restart-classes.md"
 RAY = "2.60.0"
@@ -192,10 +192,10 @@ def predict(old: Mapping[str, Any], new: Mapping[str, Any], app: str, step: Step
 
 
 def _rounds(
-    journal: str, logs_dir: str
+    journal: str, logs_dir: str, only: Collection[str] = ()
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[tuple[Lane, Step]]]]:
-    """The configs before and after each round, and the steps taken in it."""
-    every = lanes(logs_dir)
+    """The configs before and after each round, and the steps taken in it; in these lanes, or in all."""
+    every = [lane for lane in lanes(logs_dir) if not only or lane.name in only]
     apps = {lane.name: lane.start(journal) for lane in every}
     for number in range(max(len(lane.steps) for lane in every)):
         old = {"applications": list(apps.values())}
@@ -205,10 +205,10 @@ def _rounds(
         yield old, {"applications": list(apps.values())}, taken
 
 
-def predictions() -> list[Row]:
-    """All rows, without a cluster."""
+def predictions(only: Collection[str] = ()) -> list[Row]:
+    """The rows of these lanes, or all, without a cluster."""
     rows = []
-    for old, new, taken in _rounds("journal", "logs"):
+    for old, new, taken in _rounds("journal", "logs", only):
         rows += [_row(old, new, lane.name, step) for lane, step in taken if not step.setup]
     small = _small("journal")
     rows += [_row(small, with_beside(small, START), "small", step) for step in _start_steps()]
@@ -241,13 +241,13 @@ def _small(journal: str) -> dict[str, Any]:
     return {"applications": [Lane(name="small", steps=()).start(journal)]}
 
 
-def run(head: ServeHead, folder: Path) -> list[Row]:
-    """Take every step on this head, which has nothing on it."""
+def run(head: ServeHead, folder: Path, only: Collection[str] = ()) -> list[Row]:
+    """Take every step, or those of these lanes, on this head, which has nothing on it."""
     bench = Bench(head, folder)
     journal, logs_dir = str(bench.journal), str(folder / "logs")
     rows: list[Row] = []
     look: Look | None = None
-    for old, new, taken in _rounds(journal, logs_dir):
+    for old, new, taken in _rounds(journal, logs_dir, only):
         before = look or bench.put(old)
         look = bench.put(new)
         for lane, step in taken:

@@ -17,6 +17,9 @@ from tests.support.ray_head import APPS, ROOT, ServeHead
 if TYPE_CHECKING:
     from pathlib import Path
 
+LANES = ("light", "actor")
+"""Of eight: the others have to start a hundred replicas more."""
+
 LOOKS = 30
 """Serve deletes an application whose replicas have gone with its next tick, 100 ms later."""
 
@@ -30,10 +33,15 @@ def test_no_option_is_left_out() -> None:
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 def test_every_prediction_is_what_serve_does(fresh_serve: ServeHead, tmp_path: Path) -> None:
-    """By replica ids, calls of `reconfigure`, and what Serve tells to be in effect."""
-    rows = run(fresh_serve, tmp_path)
+    """By replica ids, calls of `reconfigure`, and what Serve tells to be in effect.
+
+    Here in the lanes with most of the classes; `make restarts` has all, and writes the page that the test
+    below holds against what is predicted.
+    """
+    rows = run(fresh_serve, tmp_path, LANES)
     assert wrong(rows) == []
-    assert [row.cells for row in rows] == [row.cells for row in predictions()]
+    assert {row.predicted for row in rows} >= {*Restart} - {Restart.ADD}
+    assert [row.cells for row in rows] == [row.cells for row in predictions(LANES)]
     fresh_serve.empty()
 
 
