@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,3 +290,24 @@ def test_nothing_is_left_behind(site: Site, monkeypatch: pytest.MonkeyPatch, tmp
     assert site.type("plan", "staging").exit_code == 0
     assert [*scratch.iterdir()] == []
     assert not (site.root / "state" / STORE_FILE).exists()
+
+
+def test_every_field_is_in_the_docs(site: Site) -> None:
+    """And nothing is in the docs that is not there."""
+    site.put(config())
+    site.remember(*good(1, release("a", config())))
+    site.push(config(num_replicas=9))
+    (plan,) = site.json("plan", "staging")
+    page = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+    section = page.partition("## `deployer plan ")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?`) \| (.+) \|$", section, re.MULTILINE)
+    assert {name for cell, _ in rows for name in re.findall(r"`(\w+)`", cell)} == plan.keys()
+    told = {name for _, words in rows for name in re.findall(r"`(\w+)`", words)}
+    inside = {
+        key
+        for value in plan.values()
+        for one in (value if isinstance(value, list) else [value])
+        if isinstance(one, dict)
+        for key in one
+    }
+    assert inside <= told
