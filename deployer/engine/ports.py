@@ -73,5 +73,8 @@ class Sources(Protocol):
     def wanted(self, environment: str) -> Wanted:
         """The newest published state. Never blocks."""
 
-    def runs(self, environment: str, ray_version: str) -> None:
-        """The environment's cluster runs this Ray: configs are checked against its schema. Never blocks."""
+    def runs(self, environment: str, ray_version: str) -> bool:
+        """The environment's cluster runs this Ray; whether what is published was checked for it.
+
+        If not, it soon is, and a pass is asked for then. Never blocks.
+        """

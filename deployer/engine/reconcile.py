@@ -31,7 +31,7 @@ from deployer.core.events import Applied, Checked, LogKept
 from deployer.core.live import Live, Observation
 from deployer.core.record import Record, evolve
 from deployer.core.status import status, view
-from deployer.core.types import Desired, Wanted
+from deployer.core.types import Desired, NotRead, Wanted
 from deployer.engine.turns import Turns
 
 if TYPE_CHECKING:
@@ -198,9 +198,11 @@ class Reconciler:
     def _in_turn(self, environment: str, started: float, turn: ExitStack) -> Outcome:
         record = self._store.load(environment)
         self._remember(record)
-        wanted = self._sources.wanted(environment)
         needs_room = record.starved is not None and record.rollout is None
         live = self._aged(environment, self._clusters[environment].observe(resources=needs_room))
+        fits = not isinstance(live, Live) or self._sources.runs(environment, live.ray_version)
+        # After that: what is published then was read for this Ray. Another may take what this one drops.
+        wanted = self._sources.wanted(environment) if fits else _being_checked(live)
         facts = _Facts(wanted=wanted, live=live, neighbours=self._owned_elsewhere(environment, record))
         noted: list[str] = []
         action = self._decide(facts, record)
@@ -220,7 +222,6 @@ class Reconciler:
         """The observation; if the cluster is out of sight, with for how long, as this process knows it."""
         if isinstance(live, Live):
             self._blind_since.pop(environment, None)
-            self._sources.runs(environment, live.ray_version)
             return live
         now = time.monotonic()
         return replace(live, seconds=now - self._blind_since.setdefault(environment, now))
@@ -373,3 +374,8 @@ class Reconciler:
             reason=reason,
             ms=round((time.monotonic() - started) * 1000, 1),
         )
+
+
+def _being_checked(live: Observation) -> NotRead:
+    version = live.ray_version if isinstance(live, Live) else ""
+    return NotRead(why=f"the config is being checked for Ray {version}, which the cluster runs")

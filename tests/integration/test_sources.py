@@ -645,3 +645,55 @@ def test_an_environment_that_points_outside_its_repository_cannot_be_made(
 
     with pytest.raises(ValueError, match=why):
         EnvironmentSource(environment="x", repository="configs", **values)
+
+
+SURGE = """\
+applications:
+- name: fruit
+  import_path: good:app
+  deployments: [{name: D, max_surge_percent: 100}]
+"""
+
+
+def test_a_config_is_checked_for_the_ray_of_its_cluster(site: Site, origin: BareRepo) -> None:
+    """Again once that is known, or another; and who waits for it is told, whatever comes of it."""
+    commit = origin.commit({file("staging"): SURGE})
+    sources = site.follow({"configs": origin.url}, [environment("staging")])
+    assert sources.runs("staging", "2.60.0"), "nothing was read yet"
+    wanted = eventually(at(sources, "staging", commit), within=10.0)
+    assert isinstance(wanted, Desired)
+    assert sources.runs("staging", "2.60.1")
+
+    def told() -> int:
+        return site.enqueued.count("staging")
+
+    before = told()
+    assert not sources.runs("staging", "2.40.0")
+    eventually(lambda: isinstance(sources.wanted("staging"), Invalid), within=10.0)
+    eventually(lambda: told() > before, within=10.0)
+    assert sources.runs("staging", "2.40.0")
+    refused = sources.wanted("staging")
+    assert isinstance(refused, Invalid)
+    assert "unknown key 'max_surge_percent' in deployment 'D'" in refused.problems[0].message
+
+    before = told()
+    assert not sources.runs("staging", "2.59.0")
+    eventually(lambda: sources.runs("staging", "2.59.0"), within=10.0)
+    eventually(lambda: told() > before, within=10.0, what="it is told although nothing else has changed")
+    assert not sources.runs("staging", "99.0 and not a version")
+
+
+def test_a_pinned_ray_counts_more_than_that_of_the_cluster(site: Site, origin: BareRepo) -> None:
+    """And one that is not known is refused, where it stands."""
+    pinned = {file("staging"): SURGE, file("staging", "environment"): 'ray_version: "2.60"\n'}
+    commit = origin.commit(pinned)
+    sources = site.follow({"configs": origin.url}, [environment("staging")])
+    eventually(at(sources, "staging", commit), within=10.0)
+    assert not sources.runs("staging", "2.40.0")
+    eventually(lambda: sources.runs("staging", "2.40.0"), within=10.0)
+    assert isinstance(sources.wanted("staging"), Desired)
+    commit = origin.commit({file("staging", "environment"): 'ray_version: "1.13"\n'})
+    sources.look_now("configs")
+    wanted = eventually(at(sources, "staging", commit), within=10.0)
+    assert isinstance(wanted, Invalid)
+    assert any("older than 2.9.3" in problem.message for problem in wanted.problems)

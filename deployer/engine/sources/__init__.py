@@ -17,6 +17,7 @@ import structlog
 from deployer.adapters.git import local_git_dir
 from deployer.core.types import Absent, Desired, Invalid, NotRead
 from deployer.engine.sources._owner import Owner
+from deployer.engine.sources._reading import schema_for
 from deployer.engine.sources._values import (
     EnvironmentSource,
     Looks,
@@ -63,8 +64,12 @@ class Sources:
         self._watcher = Watcher()
         self._watched = watch and any(local_git_dir(spec.url) is not None for spec in repositories)
         self._lock = threading.Lock()
-        self._published: Mapping[str, Wanted] = {
-            source.environment: NotRead(why=f"the first look at repository {source.repository} is under way")
+        # With the Ray whose schema it was read with. One value, so that a pass never sees half of a change.
+        self._published: Mapping[str, tuple[Wanted, str | None]] = {
+            source.environment: (
+                NotRead(why=f"the first look at repository {source.repository} is under way"),
+                None,
+            )
             for source in environments
         }
         self._owners = {
@@ -82,16 +87,20 @@ class Sources:
 
     def wanted(self, environment: str) -> Wanted:
         """The newest published state. Never blocks. KeyError for an environment that is not followed."""
-        return self._published[environment]
+        return self._published[environment][0]
 
-    def runs(self, environment: str, ray_version: str) -> None:
-        """The environment's cluster runs this Ray. If that is news, the config is read again with its schema.
+    def runs(self, environment: str, ray_version: str) -> bool:
+        """The environment's cluster runs this Ray; whether what is published was checked for it.
 
-        Does not wait. KeyError for an environment that is not followed.
+        If not, it is read again, and the environment is enqueued then. Does not wait. KeyError for an
+        environment that is not followed.
         """
         owner = self._owner_of[environment]
-        if owner.runs(environment, ray_version):
-            owner.wake()
+        owner.runs(environment, ray_version)
+        if self._published[environment][1] in {None, schema_for(ray_version).ray_version}:
+            return True
+        owner.wake()
+        return False
 
     def start(self) -> None:
         """Start one thread per repository; the first looks are spread out."""
@@ -121,11 +130,12 @@ class Sources:
                 log.warning("git_thread_left_behind", repository=name)
         self._watcher.stop()
 
-    def _publish(self, environment: str, wanted: Wanted) -> None:
+    def _publish(self, environment: str, wanted: Wanted, schema: str) -> None:
         with self._lock:
-            before = self._published[environment]
-            self._published = {**self._published, environment: wanted}
-        if _meaning(before) != _meaning(wanted):
+            before, read_with = self._published[environment]
+            read_for = None if isinstance(wanted, NotRead) else schema
+            self._published = {**self._published, environment: (wanted, read_for)}
+        if read_for != read_with or _meaning(before) != _meaning(wanted):
             self._enqueue(environment)
 
 

@@ -18,7 +18,7 @@ import structlog
 
 from deployer.adapters.git import GitUnavailable, Mirror
 from deployer.core.types import NotRead
-from deployer.engine.sources._reading import EnvironmentReader
+from deployer.engine.sources._reading import EnvironmentReader, schema_for
 from deployer.engine.sources._values import Looks, RefMoved, RepositoryLook
 
 if TYPE_CHECKING:
@@ -61,10 +61,13 @@ class Owner:
         sources: Sequence[EnvironmentSource],
         *,
         mirror_path: Path,
-        publish: Callable[[str, Wanted], None],
+        publish: Callable[[str, Wanted, str], None],
         on_look: Callable[[RepositoryLook], None],
     ) -> None:
-        """Take the repository and its environments. Raises ValueError for a URL that cannot be used."""
+        """Take the repository and its environments. Raises ValueError for a URL that cannot be used.
+
+        `publish` is also told which Ray's schema it was read with.
+        """
         self._spec = spec
         self._mirror = Mirror(
             mirror_path, spec.url, token_file=spec.token_file, username=spec.username, ca_file=spec.ca_file
@@ -74,8 +77,8 @@ class Owner:
         self._publish = publish
         self._on_look = on_look
         # By environment: the commit that what was published came from, None if its branch was not there; and
-        # the Ray version that was known of its cluster then.
-        self._published_at: dict[str, tuple[str | None, str | None]] = {}
+        # the schema that it was read with, by its version of Ray.
+        self._published_at: dict[str, tuple[str | None, str]] = {}
         self._ray_versions: dict[str, str] = {}
         self._active_until = 0.0
         self._failures = 0
@@ -106,11 +109,9 @@ class Owner:
         self.wake()
         return number
 
-    def runs(self, environment: str, ray_version: str) -> bool:
-        """Take the Ray version of an environment's cluster; whether it is another than was known."""
-        is_news = self._ray_versions.get(environment) != ray_version
+    def runs(self, environment: str, ray_version: str) -> None:
+        """Take the Ray version of an environment's cluster: the next look reads for it."""
         self._ray_versions[environment] = ray_version
-        return is_news
 
     def request_stop(self) -> None:
         """End the look that is under way, and the thread. Does not wait."""
@@ -190,15 +191,16 @@ class Owner:
         trouble = None
         for reader in self._readers:
             name = reader.source.environment
-            read_with = heads.get(reader.source.ref), self._ray_versions.get(name)
+            schema = schema_for(self._ray_versions.get(name))
+            read_with = heads.get(reader.source.ref), schema.ray_version
             if self._stopping.is_set() or self._published_at.get(name) == read_with:
                 continue
             try:
-                wanted = reader.read(self._mirror, heads, read_with[1])
+                wanted = reader.read(self._mirror, heads, schema)
             except GitUnavailable as error:
                 trouble = trouble or error
                 continue
-            self._publish(name, wanted)
+            self._publish(name, wanted, schema.ray_version)
             self._published_at[name] = read_with
         if trouble is not None:
             raise trouble
@@ -212,14 +214,14 @@ class Owner:
         for reader in unread:
             name, ref = reader.source.environment, reader.source.ref
             wanted: Wanted = NotRead(why=why)
+            schema = schema_for(self._ray_versions.get(name))
             if ref in known:
                 try:
-                    read_with = known[ref], self._ray_versions.get(name)
-                    wanted = reader.read(self._mirror, known, read_with[1])
-                    self._published_at[name] = read_with
+                    wanted = reader.read(self._mirror, known, schema)
+                    self._published_at[name] = known[ref], schema.ray_version
                 except GitUnavailable:
                     known = {}  # the mirror is damaged as well: each try would cost a time-out
-            self._publish(name, wanted)
+            self._publish(name, wanted, schema.ray_version)
 
     def _succeeded(self) -> None:
         since, self._since = self._since, None

@@ -41,11 +41,10 @@ class EnvironmentReader:
         self._config = ParsedFile(source.file(serve_config.FILE), serve_config.parse)
         self._policy = ParsedFile(source.file(policy.FILE), policy.parse)
 
-    def read(self, mirror: Mirror, heads: Mapping[str, str], ray_version: str | None = None) -> Wanted:
+    def read(self, mirror: Mirror, heads: Mapping[str, str], schema: Schema) -> Wanted:
         """What git wants of the environment, with the branches where `heads` says. Raises GitUnavailable.
 
-        The config is held against the schema of the Ray that `environment.yaml` names, else of
-        `ray_version`, which the cluster runs, else of the newest that is known.
+        The config is held against the schema of the Ray that `environment.yaml` names, else against `schema`.
         """
         source = self.source
         commit = heads.get(source.ref)
@@ -54,9 +53,9 @@ class EnvironmentReader:
         revision = mirror.revision(commit)
         judged = self._policy.at(mirror, commit)
         try:
-            schema = _schema(judged, ray_version)
+            schema = _pinned(judged) or schema
         except InvalidConfig as error:
-            judged, schema = error, schemas.schema()
+            judged = error
         config = self._config.at(mirror, commit, schema)
         if config is None:
             where = f"branch {source.branch} of repository {source.repository}"
@@ -77,17 +76,23 @@ class EnvironmentReader:
         return Desired(release=Release(revision=revision, config=resolved), policy=rules, notes=notes)
 
 
-def _schema(judged: tuple[Policy, Document] | InvalidConfig | None, ray_version: str | None) -> Schema:
-    """The schema to check with. Raises InvalidConfig if `environment.yaml` names a Ray that is not known."""
-    pinned = judged[0].ray_version if isinstance(judged, tuple) else None
+def schema_for(ray_version: str | None) -> Schema:
+    """The schema for what a cluster says that it runs; None: it was not seen yet."""
     try:
-        return schemas.schema(pinned or ray_version)
-    except ValueError as error:
-        if isinstance(judged, tuple) and pinned:
-            problem = judged[1].problem(("ray_version",), str(error))
-            raise InvalidConfig((problem,)) from error
-        # The cluster says something that is no version, or runs one that is older than any that is known.
+        return schemas.schema(ray_version)
+    except ValueError:
+        # That is no version, or an older one than any that is known.
         return schemas.schema(schemas.KNOWN[0])
+
+
+def _pinned(judged: tuple[Policy, Document] | InvalidConfig | None) -> Schema | None:
+    """The schema that `environment.yaml` asks for. Raises InvalidConfig for a Ray that is not known."""
+    if not isinstance(judged, tuple) or judged[0].ray_version is None:
+        return None
+    try:
+        return schemas.schema(judged[0].ray_version)
+    except ValueError as error:
+        raise InvalidConfig((judged[1].problem(("ray_version",), str(error)),)) from error
 
 
 class ParsedFile(Generic[P, T]):

@@ -53,6 +53,7 @@ class Scene:
         self.store: MemoryStore = MemoryStore()
         self.cluster = FakeCluster(now=lambda: self.seconds)
         self.heard: list[str] = []
+        self.unchecked: set[str] = set()
         self.passes = self.build()
 
     def build(self, **more: Any) -> Reconciler:
@@ -76,8 +77,9 @@ class Scene:
         """Git wants this."""
         self.git[name] = desired(what, policy)
 
-    def runs(self, environment: str, ray_version: str) -> None:
-        """Configs are not read here."""
+    def runs(self, environment: str, ray_version: str) -> bool:
+        """Whether what is wanted was checked for that Ray (the `Sources` port)."""
+        return ray_version not in self.unchecked
 
     def wanted(self, environment: str) -> Wanted:
         """What git says (the `Sources` port)."""
@@ -124,6 +126,20 @@ def logged() -> Iterator[list[Any]]:
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture])
     yield capture.entries
     structlog.configure(**before)
+
+
+def test_what_was_checked_for_another_ray_is_not_deployed(scene: Scene) -> None:
+    """It may hold what the cluster's Ray drops. Once it is checked for that one, it is."""
+    scene.want(release("a", "fruit"))
+    seen = scene.cluster.observe()
+    assert isinstance(seen, Live)
+    scene.unchecked.add(seen.ray_version)
+    scene.passes.run(NAME)
+    assert scene.types() == []
+    assert f"being checked for Ray {seen.ray_version}" in scene.message()
+    scene.unchecked.clear()
+    scene.until_rest()
+    assert "good" in scene.types()
 
 
 def test_the_first_pass_sees_starts_and_puts(scene: Scene) -> None:

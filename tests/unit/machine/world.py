@@ -184,8 +184,9 @@ class World:
 
     # --- what the daemon asks ----------------------------------------------------------------------------
 
-    def runs(self, environment: str, ray_version: str) -> None:
-        """Configs are not read here."""
+    def runs(self, environment: str, ray_version: str) -> bool:
+        """Whatever is wanted here fits every Ray."""
+        return True
 
     def wanted(self, environment: str) -> Wanted:
         """What git says now (the `Sources` port)."""
