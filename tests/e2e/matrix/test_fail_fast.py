@@ -32,7 +32,7 @@ BAD = [
 
 
 def until_deploy_failed(head: ServeHead, bad: dict[str, Any]) -> float:
-    """Serve alone gives up on it, a good release running before, and the watch sees that. Return the seconds."""
+    """Serve alone gives up on it, a good release running before; the watch sees it. Return the seconds."""
     with Watch(head.address, [application()]) as watch:
         put(watch, application())
         eventually(lambda: watch.whole_since, within=60, what="the good release runs")
