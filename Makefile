@@ -121,6 +121,14 @@ INPUTS ?= 1000000
 fuzz: $(VENV)/.dev  ## Feed a million bad files to the readers and write docs/fuzz.md; SEED=1
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) --seed $(SEED) --jobs 2 --page
 
+.PHONY: hostile
+hostile: $(VENV)/.dev  ## Follow 247 hostile repositories and write docs/hostile.md: 2 minutes
+	@$(BIN)/python -m tests.hostile --page
+
+.PHONY: git-soak
+git-soak: $(VENV)/.dev  ## 1,000 fetches over each kind of remote: descriptors, threads, processes, memory
+	@$(BIN)/python -m tests.git_soak
+
 .PHONY: docs
 docs: $(VENV)/.dev  ## Take the tour for real and write its transcript to docs/tour.md
 	@$(BIN)/python -m tests.e2e.tour

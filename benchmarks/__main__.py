@@ -11,7 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import back_to_good, idle, plan, push_to_healthy, push_to_put, validate
+from benchmarks import (
+    back_to_good,
+    cron_loop,
+    detection,
+    idle,
+    idle_poll,
+    plan,
+    push_to_healthy,
+    push_to_put,
+    validate,
+    webhooks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +34,10 @@ BENCHMARKS: dict[str, tuple[Callable[[Any], dict[str, Any]], Any, Any]] = {
     "idle": (idle.run, 60.0, 10.0),
     "validate": (validate.run, 15, 1),
     "plan": (plan.run, 15, 1),
+    "detection": (detection.run, 20, 2),
+    "idle_poll": (idle_poll.run, 30, 2),
+    "cron_loop": (cron_loop.run, 7, 1),
+    "webhooks": (webhooks.run, 30.0, 2.0),
 }
 """By name: what runs it, and its size in full and with --quick."""
 

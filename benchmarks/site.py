@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _READY_SECONDS = 60.0
+_STAGED = "refs/pushed/main"
 
 QUICK = "health: {stability_window: 0s}\nsoak: 0s\ndrift: ignore\n"
 """An `environment.yaml`: good as soon as all is HEALTHY; what a peer deploys in its turn is let alone."""
@@ -68,6 +69,20 @@ class Repository:
         """Push what was committed."""
         git(self.clone, "push", "--quiet", "origin", self.branch)
 
+    def stage(self) -> str:
+        """Push what was committed to a ref that nobody follows, so that only the move is left; the commit."""
+        git(self.clone, "push", "--quiet", "origin", f"+HEAD:{_STAGED}")
+        return (self.bare / _STAGED).read_text().strip()
+
+    def move(self) -> float:
+        """Move the branch to what was staged, as git moves it; when (monotonic seconds)."""
+        branch = self.bare / "refs" / "heads" / self.branch
+        lock = branch.with_name(f"{branch.name}.lock")
+        lock.write_text((self.bare / _STAGED).read_text())
+        now = time.monotonic()
+        lock.replace(branch)
+        return now
+
 
 @dataclass
 class Daemon:
@@ -77,6 +92,8 @@ class Daemon:
     repository: Repository
     addresses: Mapping[str, str]
     """The cluster's address of each environment."""
+    reached: Mapping[str, object] = field(default_factory=dict)
+    """How the repository is reached, as the settings have it, if not by its path."""
 
     def __enter__(self) -> Self:
         """Write the settings, start, wait for `ready`."""
@@ -86,7 +103,7 @@ class Daemon:
                 {
                     "state_dir": str(self.root / "state"),
                     "server": {"listen": "127.0.0.1:0"},
-                    "repositories": {"configs": {"url": str(self.repository.bare)}},
+                    "repositories": {"configs": {"url": str(self.repository.bare), **self.reached}},
                     "environments": {
                         name: {
                             "repository": "configs",
@@ -114,6 +131,11 @@ class Daemon:
                 raise RuntimeError(message)
             time.sleep(0.02)
         return self
+
+    @property
+    def url(self) -> str:
+        """Where its API and its webhooks are."""
+        return str(json.loads((self.root / "state" / "api.json").read_text())["url"])
 
     def __exit__(self, *_: object) -> None:
         """Stop it."""

@@ -16,13 +16,14 @@ from deployer.adapters import statedir
 from deployer.adapters.serve import Secrecy, ServeCluster
 from deployer.adapters.store import SqlStore
 from deployer.cli.context import STORE_FILE
+from deployer.cli.repositories import access, signers, source
 from deployer.engine.controller import Controller
 from deployer.engine.outbox import Outbox
 from deployer.engine.reconcile import Listener, Reconciler
-from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
+from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources, Verify
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
-from deployer.web import Passes, Service, serving
+from deployer.web import Hooks, HookSpec, Passes, Service, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,9 +57,7 @@ def running(
                     name=name,
                     url=repository.url,
                     poll_seconds=repository.poll_interval,
-                    token_file=repository.token_file,
-                    username=repository.username,
-                    ca_file=repository.ca_file,
+                    access=access(repository),
                 )
                 for name, repository in settings.repositories.items()
             ],
@@ -66,8 +65,11 @@ def running(
                 EnvironmentSource(
                     environment=name,
                     repository=environment.repository,
-                    ref=environment.ref,
+                    source=source(environment),
                     path=environment.path,
+                    verify=Verify(environment.signatures.verify),
+                    signers=signers(environment),
+                    accepts_rewrites=environment.rewrites == "accept",
                 )
                 for name, environment in settings.environments.items()
             ],
@@ -108,8 +110,24 @@ def running(
             now=lambda: datetime.now(UTC),
         )
         server = settings.server
-        stack.enter_context(serving(service, settings.state_dir, host=server.host, port=server.port))
+        hooks = Hooks(_hooks(settings), sources.hooked)
+        stack.enter_context(
+            serving(service, settings.state_dir, host=server.host, port=server.port, hooks=hooks)
+        )
         yield controller
+
+
+def _hooks(settings: Settings) -> dict[str, HookSpec]:
+    """The webhooks of the repositories that have one."""
+    return {
+        name: HookSpec(
+            scheme=hook.scheme,
+            secret_file=hook.secret_file,
+            previous_secret_file=hook.previous_secret_file,
+        )
+        for name, repository in settings.repositories.items()
+        if (hook := repository.webhook) is not None
+    }
 
 
 def _clusters(

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from deployer.adapters import schemas
 from deployer.cli.context import STORE_FILE, reading
 from deployer.cli.main import Exit, Failure
+from deployer.cli.repositories import access, source
 from deployer.core import commands, planning, policy, sentences, serve_config
 from deployer.core.errors import InvalidConfig, Problem
 from deployer.core.live import Live
@@ -202,16 +203,19 @@ class Desk:
         )
 
     def ref(self, environment: str, ref: str | None = None) -> Side:
-        """What a branch, a tag or a commit says of an environment; None is the branch that it follows."""
+        """What a branch, a tag or a commit says of an environment; None is what it follows."""
         from deployer.adapters.git import GitUnavailable
 
         spec = self.settings.environments[environment]
         glance = self._glance(spec.repository)
         try:
-            commit = glance.commit(ref or spec.ref)
-            if commit is None:
-                message = self._no_such(environment, ref or spec.branch)
+            followed = source(spec)
+            commit = glance.commit(ref) if ref is not None else glance.followed(followed)
+            if commit is None and ref is None:
+                message = f"There is no {followed} in repository {spec.repository}."
                 raise Failure(message)
+            if commit is None:
+                raise Failure(self._no_such(environment, str(ref)))
             revision = glance.revision(commit)
             files = [f"{spec.path}/{name}".removeprefix("./") for name in (serve_config.FILE, policy.FILE)]
             blobs = [glance.read(commit, file) for file in files]
@@ -256,9 +260,7 @@ class Desk:
                 spec.url,
                 scratch=scratch,
                 mirror=self.settings.state_dir / "mirrors" / f"{quote(repository, safe='')}.git",
-                token_file=spec.token_file,
-                username=spec.username,
-                ca_file=spec.ca_file,
+                access=access(spec),
             )
             self._stack.callback(glance.close)
             self._glances[repository] = glance

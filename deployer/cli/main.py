@@ -53,6 +53,7 @@ _COMMANDS = {
     "resume": ("deployer.cli.resume", "Let it go on."),
     "live": ("deployer.cli.live", "Show what the cluster last received."),
     "logs": ("deployer.cli.logs", "Show the logs of an environment's replicas."),
+    "doctor": ("deployer.cli.doctor", "Check everything that the daemon needs, and say what to do."),
     "demo": (
         "deployer.cli.demo",
         "Try it all on this machine: a local Ray, a local git repository, the daemon.",

@@ -90,6 +90,7 @@ def settings() -> dict[str, Any]:
             "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
         }
     found["properties"]["workers"] |= {"minimum": 1, "maximum": 1000}
+    found["$defs"]["Environment"]["oneOf"] = [{"required": [key]} for key in ("branch", "tags", "commit")]
     poll = found["$defs"]["Repository"]["properties"]["poll_interval"]
     del poll["type"]
     poll |= {**duration(), "default": "15s"}
@@ -110,7 +111,7 @@ def _as_written(node: Any, *, names: bool = False) -> Any:  # noqa: ANN401 - a t
     kept: Mapping[str, Any] = {
         key: _as_written(value, names=key in {"properties", "$defs"})
         for key, value in node.items()
-        if key not in _NOT_NEEDED and not (key == "default" and value is None)
+        if key not in _NOT_NEEDED and not (key == "default" and (value is None or isinstance(value, dict)))
     }
     if "description" in kept:
         # What follows the first line is for those who read the code.

@@ -52,7 +52,7 @@ def command(
             [_row(state, now) for state in states],
         )
         for state in states:
-            click.echo(f"{state['environment']}: {plain(state['message'])}")
+            click.echo(f"{state['environment']}: {plain(state['message'])}{_git(state, now)}")
     if hint:
         click.echo(hint, err=True)
 
@@ -74,6 +74,7 @@ def _never_seen(name: str) -> dict[str, Any]:
         "drift": None,
         "starved": None,
         "last_failure": None,
+        "git": {"seen_at": None, "trouble": None},
         "policy": None,
         "apps": [],
         "foreign": [],
@@ -92,6 +93,17 @@ def _staleness(states: list[dict[str, Any]], now: datetime, *, is_running: bool)
     return (
         f"The oldest of these was seen {ago(min(late), now)} ago: the cluster may not answer." if late else ""
     )
+
+
+def _git(state: dict[str, Any], now: datetime) -> str:
+    """That git has not been seen for long, with the reason."""
+    git = state.get("git") or {}
+    if not git.get("trouble"):
+        return ""
+    seen = (
+        f"Its head was last seen {ago(git['seen_at'], now)} ago" if git.get("seen_at") else "It was not seen"
+    )
+    return f" {seen}: {plain(git['trouble'])}."
 
 
 def _mode(state: dict[str, Any]) -> str:

@@ -48,11 +48,10 @@ def announcement(record: Record, event: Event) -> str | None:
     if isinstance(event, Refused):
         return f"{record.environment}: {event.message}"
     if isinstance(event, Seen):
-        return (
-            f"{record.environment}: {sentences.name(event.release)}: {' '.join(event.notes)}"
-            if event.notes
-            else None
-        )
+        remarks = [f"it does not follow from what was deployed ({event.rewritten}), and is accepted."]
+        remarks = [*(remarks if event.rewritten else ()), *event.notes]
+        what = f"{record.environment}: {sentences.name(event.release)}: {' '.join(remarks)}"
+        return what if remarks else None
     if isinstance(event, Drifted | DriftEnded) and not _is_told(record, event):
         return None
     if isinstance(event, Drifted | DriftEnded | Paused | Resumed | RetryAsked | RollbackAsked):
@@ -106,6 +105,8 @@ def _change(
             return f"Paused by {event.actor}{why}, {end}."
         case Resumed():
             return f"Resumed by {event.actor}{why}."
+        case RetryAsked(accepts=str(commit)):
+            return f"{event.actor} wants {commit[:7]} deployed, although it does not follow{why}."
         case RetryAsked():
             return f"{event.actor} asked for one more try{why}."
         case RollbackAsked(release=release):

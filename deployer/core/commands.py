@@ -112,6 +112,12 @@ def retry(record: Record, *, actor: str, reason: str, now: datetime) -> Answer:
         return Declined(why=_no_reason(f"deployer retry {name}"), exit_code=USAGE)
     if seen is None:
         return Declined(why=f"Git has said nothing yet that could be deployed to {name}. Push a config.")
+    if record.refused is not None and record.refused.is_rewrite and record.refused.commit is not None:
+        commit = record.refused.commit
+        return Accepted(
+            events=(RetryAsked(at=now, actor=actor, reason=reason, digest="", accepts=commit),),
+            message=f"{commit[:7]} is deployed, although it does not follow from {sentences.name(seen)}.",
+        )
     if record.refused is not None:
         return Declined(
             why=f"What git wants cannot be deployed, so there is nothing to retry: {record.refused.message}"

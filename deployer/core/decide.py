@@ -12,7 +12,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
-from deployer.core import body, rest, rollouts, sentences
+from deployer.core import body, lineage, rest, rollouts, sentences
 from deployer.core.actions import Action, Note, Probe, Put, Wait
 from deployer.core.belongs import deployed_times, not_ours, starting
 from deployer.core.events import (
@@ -48,7 +48,7 @@ from deployer.core.judge import (
 from deployer.core.live import Live, Observation, Unreachable, Unreadable
 from deployer.core.record import Record, Rollout, evolve
 from deployer.core.rest import IDLE_SECONDS
-from deployer.core.types import Absent, Desired, Invalid, NotRead, Release, Wanted
+from deployer.core.types import Absent, Desired, Invalid, NotRead, Release, Rewritten, Unverified, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,6 +135,7 @@ def decide(
     `neighbours` are the applications of this daemon's other environments on the same cluster, each with its
     environment.
     """
+    wanted = lineage.admitted(wanted, record)
     news = _news(wanted, record, now)
     if news is not None:
         return Note(line=1, events=(news,))
@@ -188,10 +189,24 @@ def _is_rollback_late(rollout: Rollout, now: datetime) -> bool:
 
 def _news(wanted: Wanted, record: Record, now: datetime) -> Event | None:
     match wanted:
-        case Desired(release=release, notes=notes):
+        case Desired(release=release, notes=notes, signatures=signatures):
             if record.refused is None and record.seen is not None and _is_same(record.seen, release):
                 return None
-            return Seen(at=now, actor=str(release.revision.author), release=release, notes=notes)
+            return Seen(
+                at=now,
+                actor=str(release.revision.author),
+                release=release,
+                notes=notes,
+                superseded=lineage.between(wanted, record),
+                rewritten=lineage.rewritten(wanted, record),
+                signatures=signatures,
+            )
+        case Unverified(revision=revision) | Rewritten(revision=revision):
+            actor, is_rewrite = str(revision.author), isinstance(wanted, Rewritten)
+            message = sentences.not_admitted(wanted, record)
+            refused = Refused(
+                at=now, actor=actor, commit=revision.commit, message=message, is_rewrite=is_rewrite
+            )
         case Invalid():
             actor, commit = str(wanted.revision.author), wanted.revision.commit
             refused = Refused(at=now, actor=actor, commit=commit, message=sentences.problems(wanted))

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from deployer.core.types import Policy, Release
+from deployer.core.types import Policy, Release, Signature
 
 DAEMON = "deployer"
 """The actor of what the daemon does on its own."""
@@ -125,20 +125,32 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen(Fact):
-    """Git wants this release now. `actor` is the commit's author; `notes` are remarks on its file."""
+    """Git wants this release now. `actor` is the commit's author; `notes` are remarks on its file.
+
+    `superseded` are the commits between the one that git wanted before and this one, the newest first: they
+    were never deployed. `rewritten` says why this one does not follow from that one, if it does not, and
+    still may be deployed. `signatures` are those that were asked for, the newest commit's first.
+    """
 
     type: Literal["seen"] = "seen"
     release: Release
     notes: tuple[str, ...] = ()
+    superseded: tuple[str, ...] = ()
+    rewritten: str = ""
+    signatures: tuple[Signature, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Fact):
-    """What git says cannot be deployed (invalid file, vanished branch). What runs was not touched."""
+    """What git says cannot be deployed (invalid file, vanished branch). What runs was not touched.
+
+    `is_rewrite`: it could be, but does not follow from what git wanted before.
+    """
 
     type: Literal["refused"] = "refused"
     message: str
     commit: str | None = None
+    is_rewrite: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,10 +356,15 @@ class Resumed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryAsked(Fact):
-    """A person wants what git says tried once more, although it is held or the environment is stalled."""
+    """A person wants what git says tried once more, although it is held or the environment is stalled.
+
+    `accepts` is a commit that does not follow from what git wanted before, and that they want all the same;
+    `digest` is then "".
+    """
 
     type: Literal["retry_asked"] = "retry_asked"
     digest: str
+    accepts: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

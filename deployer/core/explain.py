@@ -66,6 +66,12 @@ def _evidence(view: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     wanted, live = view["wanted"], view["live"]
     yield "git wants", _release(wanted) if wanted else "nothing that can be deployed"
     yield "current", f"{_release(live)}, good since {live['release']}" if live else "no good release is live"
+    git = view.get("git") or {}
+    if git.get("seen_at") and view.get("observed_at"):
+        age = datetime.fromisoformat(view["observed_at"]) - datetime.fromisoformat(git["seen_at"])
+        yield "git", f"head last seen {max(0, round(age.total_seconds()))} s before that"
+    if git.get("trouble"):
+        yield "git", git["trouble"]
     if view["rollout"]:
         yield from _rollout(view["rollout"])
     failure = view.get("last_failure")
@@ -90,7 +96,8 @@ def _evidence(view: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _release(release: Mapping[str, Any]) -> str:
-    name = f'{release["revision"][:7]} "{release["subject"]}"'
+    tag = f"{release['tag']} " if release.get("tag") else ""
+    name = f'{tag}{release["revision"][:7]} "{release["subject"]}"'
     return f"{name} by {release['author']} ({release['digest'][:19]})"
 
 

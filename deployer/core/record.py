@@ -190,7 +190,8 @@ class Record:
     sent with `good_nonce`. `apps` are the application names that this environment has on the cluster,
     `session` the life of the Ray head in which it put them there. `repairs` are the heals and restores that
     were started within the last hour. `asked` is the rollback that a person asked for and that has not
-    started. `sick_told_at` is when people were last told that something of it is sick.
+    started. `sick_told_at` is when people were last told that something of it is sick. `accepted` is a commit
+    that a person wants deployed although it does not follow from `seen`.
     """
 
     environment: str
@@ -215,6 +216,7 @@ class Record:
     starved: Starved | None = None
     paused: Paused | None = None
     asked: RollbackAsked | None = None
+    accepted: str | None = None
 
     def hold_of(self, digest: str) -> Hold | None:
         """The hold on this digest, if it is held."""
@@ -311,6 +313,7 @@ def _seen(record: Record, event: Seen) -> Record:
         seen=event.release,
         seen_at=event.at if is_other else record.seen_at,
         refused=None,
+        accepted=None,
         held=_without_retries(record, digest),
         starved=starved if starved is not None and starved.digest == digest else None,
     )
@@ -532,6 +535,8 @@ def tells_of_sickness(record: Record, event: Drifted) -> bool:
 def _retry_asked(record: Record, event: RetryAsked) -> Record:
     """The hold, if there is one, lets one rollout through; a stall is over, and heals have a new budget."""
     last = record.last
+    if event.accepts is not None:
+        return replace(record, accepted=event.accepts)
     return replace(
         record,
         held=_hold_changed(record, event.digest, may_retry=True),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from deployer.core.durations import render
 from deployer.core.events import DriftClass, Kind
 from deployer.core.record import Result
-from deployer.core.types import Absent, Invalid, NotRead, OnDrift
+from deployer.core.types import Absent, Invalid, NotRead, OnDrift, Rewritten, Unverified
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -195,9 +195,25 @@ def not_repaired(last: Finished) -> str:
     return f"{what} ({_why(last)}). Serve goes on with it by itself; where it gives up, it is tried again."
 
 
-def nothing_to_deploy(wanted: Invalid | Absent | NotRead, record: Record) -> str:
-    """Git is not known, has no config, or has one that cannot be read."""
+def not_admitted(wanted: Unverified | Rewritten, record: Record) -> str:
+    """What git wants could be deployed, and must not be: it is not signed, or does not follow."""
     match wanted:
+        case Unverified(revision=revision, why=why):
+            return f"{revision.short} is not deployed: {why}"
+        case Rewritten(revision=revision, why=why):
+            retry = f"deployer retry {record.environment} --reason ..."
+            return f"{revision.short} is not deployed: {why}. If that is meant, type `{retry}`."
+        case _:
+            assert_never(wanted)
+
+
+def nothing_to_deploy(wanted: Invalid | Unverified | Rewritten | Absent | NotRead, record: Record) -> str:
+    """Git is not known, has no config, or has one that cannot be read or must not be deployed."""
+    match wanted:
+        case Unverified() | Rewritten():
+            what = sentence(not_admitted(wanted, record))
+        case Absent(why=why) if record.rollouts:
+            what = f"{sentence(why)} {record.environment} is orphaned: what runs stays."
         case Invalid():
             what = f"{wanted.revision.short} cannot be deployed: {problems(wanted)}. Push a fix."
         case Absent(why=why) | NotRead(why=why):

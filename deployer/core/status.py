@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
-from deployer.core import body, sentences
+from deployer.core import body, lineage, sentences
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.decide import NOBODY, decide
 from deployer.core.events import DriftClass, Kind
@@ -20,7 +20,7 @@ from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Result
 from deployer.core.rollouts import is_live, owned
 from deployer.core.times import timestamp
-from deployer.core.types import Absent, Desired, Invalid, NotRead, Release, Wanted
+from deployer.core.types import Absent, Desired, Invalid, NotRead, Release, Rewritten, Unverified, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,11 +61,20 @@ class Mode(StrEnum):
     PAUSED = "paused"
     HELD = "held"
     WAITING = "waiting"
+    ORPHANED = "orphaned"
 
 
 _WAITING_LINES = frozenset({8, 27, 28, 29, 30})
 """The lines of the policy at which something outside has to change first: room, owners, a permission, or a
 person has to act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """When git was last seen to want this; and why it could not be asked since, as a sentence."""
+
+    seen_at: datetime | None = None
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +94,7 @@ class Status:
     record: Record
     line: int
     seconds: float | None
+    git: Freshness = Freshness()
 
 
 def status(
@@ -95,6 +105,7 @@ def status(
     neighbours: Mapping[str, str] = NOBODY,
 ) -> Status:
     """Derive the status of an environment from what `decide` would see now."""
+    wanted = lineage.admitted(wanted, record)
     release = wanted.release if isinstance(wanted, Desired) else None
     action = decide(wanted, live, record, now, neighbours)
     return Status(
@@ -174,6 +185,7 @@ def view(status: Status) -> dict[str, Any]:
             "since": timestamp(record.starved.since),
         },
         "last_failure": _last_failure(record),
+        "git": {"seen_at": timestamp(status.git.seen_at), "trouble": status.git.trouble},
         "policy": {"line": status.line, "seconds": status.seconds},
         "apps": [_app(app) for name, app in sorted(cluster.apps.items()) if name not in others]
         if cluster
@@ -190,11 +202,18 @@ def view(status: Status) -> dict[str, Any]:
 
 
 def _release(release: Release) -> dict[str, Any]:
+    revision = release.revision
     return {
-        "revision": release.revision.commit,
+        "revision": revision.commit,
         "digest": release.digest,
-        "subject": release.revision.subject,
-        "author": str(release.revision.author),
+        "subject": revision.subject,
+        "author": str(revision.author),
+        "committer": str(revision.committer),
+        "co_authors": [str(person) for person in revision.co_authors],
+        "merged": revision.merged
+        and {"revision": revision.merged.commit, "subject": revision.merged.subject},
+        "pull_request": revision.pull_request,
+        "tag": revision.tag,
     }
 
 
@@ -276,7 +295,7 @@ def _sync(wanted: Wanted, live: Observation, record: Record) -> Sync:
     match wanted:
         case NotRead():
             return Sync.UNKNOWN
-        case Invalid() | Absent():
+        case Invalid() | Unverified() | Rewritten() | Absent():
             return Sync.OUT_OF_SYNC
         case Desired(release=release):
             drifted = record.drift is not None and record.drift.drift in _APART
@@ -320,6 +339,10 @@ def _mode(wanted: Wanted, record: Record, action: Action) -> Mode:
         hold = record.hold_of(wanted.release.digest)
         if hold is not None and not hold.may_retry:
             return Mode.HELD
+    if isinstance(wanted, Absent) and record.rollouts:
+        return Mode.ORPHANED
+    if isinstance(wanted, Unverified | Rewritten):
+        return Mode.WAITING
     if isinstance(action, Wait) and action.line in _WAITING_LINES:
         return Mode.WAITING
     return Mode.AUTO

@@ -29,10 +29,21 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What a merge brought in: its second parent. `subject` is "" where that commit was not fetched."""
+
+    commit: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
     """A commit: who, when, what it says of itself. It explains; the digest decides.
 
-    `commit` is the full object id (40 or 64 hex digits). `committed_at` is aware, in UTC.
+    `commit` is the full object id (40 hex digits). `committed_at` is aware, in UTC. `co_authors` are those of
+    its `Co-authored-by` lines. `merged` is the second parent of a merge, with its subject where that was
+    fetched. `pull_request` is the number in the subject that a forge gives a merge or a squash. `tag` is the
+    name of the tag that it was found by.
     """
 
     commit: str
@@ -40,6 +51,10 @@ class Revision:
     committer: Person
     subject: str
     committed_at: datetime
+    co_authors: tuple[Person, ...] = ()
+    merged: Merged | None = None
+    pull_request: int | None = None
+    tag: str | None = None
 
     @property
     def short(self) -> str:
@@ -156,12 +171,58 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """A commit's signature that counts: whose, as the operator's file calls them, and by which key.
+
+    `key` is a fingerprint: `SHA256:...` of an ssh key, 40 hex digits of a GPG key.
+    """
+
+    commit: str
+    signer: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """How a release's commit stands to the one that git wanted before.
+
+    `since` is that one. `rewritten` says why it does not follow from it; "" if it does. `between` are the
+    commits after `since` and before this one, the newest first, on the line of first parents; of very many
+    only the newest.
+    """
+
+    since: str
+    rewritten: str = ""
+    between: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """Git wants this release, judged by this policy. `notes` are remarks for people (an old format)."""
+    """Git wants this release, judged by this policy. `notes` are remarks for people (an old format).
+
+    `signatures` are those that were asked for, the newest commit's first. `lineage` is None where there is
+    nothing to compare with; `accepts_rewrites` says that the operator wants a rewritten branch deployed.
+    """
 
     release: Release
     policy: Policy = Policy()
     notes: tuple[str, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+    lineage: Lineage | None = None
+    accepts_rewrites: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unverified:
+    """Git wants something whose signature does not count. What runs stays.
+
+    `commit` is the one that is to blame, which may be one before `revision`; `why` is a sentence that says
+    whose it is and by which key.
+    """
+
+    revision: Revision
+    commit: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +231,17 @@ class Invalid:
 
     revision: Revision
     problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten:
+    """Git wants something that does not follow from what it wanted before. What runs stays.
+
+    `why` says so in half a sentence. See `deployer.core.lineage`.
+    """
+
+    revision: Revision
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,5 +264,5 @@ class NotRead:
     why: str
 
 
-Wanted = Desired | Invalid | Absent | NotRead
+Wanted = Desired | Invalid | Unverified | Rewritten | Absent | NotRead
 """What git says of one environment."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from deployer.core.events import Event, LogSource
     from deployer.core.live import Live, Observation
     from deployer.core.record import Record, Rollout
-    from deployer.core.types import Check, Wanted
+    from deployer.core.status import Freshness
+    from deployer.core.types import Check, Revision, Wanted
 
 
 class Cluster(Protocol):
@@ -78,3 +79,12 @@ class Sources(Protocol):
 
         If not, it soon is, and a pass is asked for then. Never blocks.
         """
+
+    def compared(self, environment: str, since: Revision | None) -> bool:
+        """The environment wanted `since` last; whether what is published was compared with that.
+
+        If not, it soon is, and a pass is asked for then. Never blocks.
+        """
+
+    def freshness(self, environment: str) -> Freshness:
+        """When what is published was last known to be true. Never blocks."""

@@ -202,7 +202,13 @@ class Reconciler:
         live = self._aged(environment, self._clusters[environment].observe(resources=needs_room))
         fits = not isinstance(live, Live) or self._sources.runs(environment, live.ray_version)
         # After that: what is published then was read for this Ray. Another may take what this one drops.
-        wanted = self._sources.wanted(environment) if fits else _being_checked(live)
+        before = record.seen.revision if record.seen is not None else None
+        if not fits:
+            wanted: Wanted = _being_checked(live)
+        elif not self._sources.compared(environment, before):
+            wanted = NotRead(why="its commit is being compared with the one before")
+        else:
+            wanted = self._sources.wanted(environment)
         facts = _Facts(wanted=wanted, live=live, neighbours=self._owned_elsewhere(environment, record))
         noted: list[str] = []
         action = self._decide(facts, record)
@@ -343,6 +349,7 @@ class Reconciler:
         """Tell the state; `trouble` is what came in the way of a PUT, which no policy line knows."""
         now = self._now()
         state = status(facts.wanted, facts.live, record, now, facts.neighbours)
+        state = replace(state, git=self._sources.freshness(record.environment))
         if trouble and record.rollout is not None:
             state = replace(state, message=sentences.progressing(record.rollout, trouble))
         self._store.publish(record.environment, view(state), now)

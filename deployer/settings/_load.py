@@ -25,11 +25,15 @@ from deployer.settings._models import (
     BY_NAME,
     Cluster,
     Environment,
+    GithubApp,
     Group,
     Log,
     Repository,
     Server,
     Settings,
+    Signatures,
+    Tags,
+    Webhook,
 )
 
 if TYPE_CHECKING:
@@ -41,11 +45,16 @@ if TYPE_CHECKING:
     from deployer.core.yaml import Document
 
 _ANY = "*"
+_FOLLOWED = ("branch", "tags", "commit")
 _GROUPS: Mapping[Keys, type[Group]] = {
     (): Settings,
     ("repositories", _ANY): Repository,
     ("environments", _ANY): Environment,
     ("environments", _ANY, "cluster"): Cluster,
+    ("environments", _ANY, "tags"): Tags,
+    ("environments", _ANY, "signatures"): Signatures,
+    ("repositories", _ANY, "github_app"): GithubApp,
+    ("repositories", _ANY, "webhook"): Webhook,
     ("server",): Server,
     ("log",): Log,
 }
@@ -147,10 +156,25 @@ def _conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
             message = f"{_dotted(keys)}.repository: no repository is called {quote(repository)} ({hint})"
             yield (*keys, "repository"), message
 
+        given = [key for key in _FOLLOWED if environment.get(key) is not None]
+        if isinstance(_mapping(raw, "environments")[name], dict) and not given:
+            message = (
+                f"{_dotted(keys)}.branch is missing: add it (or tags, or commit), as in `branch: env/staging`"
+            )
+            yield (*keys, "branch"), message
+        for key in given[1:]:
+            message = f"{_dotted(keys)}.{key}: {given[0]} already says what is deployed: remove one of them"
+            yield (*keys, key), message
+        signatures = _mapping(environment, "signatures")
+        if signatures.get("verify") != "none" and signatures and not _signers(signatures):
+            what = f"{_dotted(keys)}.signatures does not say who may sign"
+            message = f"{what}: add allowed_signers_file or gpg_keyring_file"
+            yield (*keys, "signatures"), message
+
         url = _mapping(repositories, str(repository)).get("url")
         folder = (
             _normal(values.repository_url, url, base),
-            _normal(values.branch, environment.get("branch"), base),
+            _followed(environment, base),
             _normal(values.folder, environment.get("path"), base),
             _normal(_cluster_key, _mapping(environment, "cluster").get("address"), base),
         )
@@ -163,6 +187,20 @@ def _conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
                     " cluster of its own"
                 )
                 yield (*keys, "path"), message
+
+
+def _followed(environment: Mapping[str, Any], base: values.Base) -> str | None:
+    """What is followed, so that two environments that follow the same have the same; None if it is wrong."""
+    tags = _mapping(environment, "tags")
+    if tags:
+        return f"tags {tags.get('pattern')} {tags.get('versions')}"
+    return _normal(values.branch, environment.get("branch"), base) or _normal(
+        values.commit, environment.get("commit"), base
+    )
+
+
+def _signers(signatures: Mapping[str, Any]) -> bool:
+    return any(signatures.get(key) is not None for key in ("allowed_signers_file", "gpg_keyring_file"))
 
 
 def _mapping(raw: object, key: str) -> Mapping[str, Any]:

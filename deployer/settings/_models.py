@@ -58,6 +58,7 @@ def _one_or_more(value: Mapping[str, Any]) -> Mapping[str, Any]:
 _Name = Annotated[str, AfterValidator(values.name)]
 _SecretFile = Annotated[Path | None, _text(values.secret_file)]
 _PublicFile = Annotated[Path | None, _text(values.public_file)]
+_Word = Annotated[str, _text(values.word)]
 
 
 class Group(BaseModel):
@@ -69,10 +70,56 @@ class Group(BaseModel):
     later: ClassVar[tuple[str, ...]] = ()
 
 
+class GithubApp(Group):
+    """A GitHub App that is installed where the repository is."""
+
+    app_id: Annotated[str, _text(values.number)] = Field(examples=['"123456"'])
+    """The App's id, or its client id, as its settings page shows it."""
+    installation_id: Annotated[str, _text(values.number)] = Field(examples=['"7654321"'])
+    """The id of its installation: the number at the end of that page's address."""
+    private_key_file: Annotated[Path, _text(values.secret_file)] = Field(
+        examples=["/etc/deployer/github-app.pem"]
+    )
+    """The file with the App's private key (PEM). Nobody but its owner may read it."""
+    api_url: Annotated[str, _text(values.api_url)] = "https://api.github.com"
+    """The forge's API; GitHub Enterprise has its own, `https://HOST/api/v3`."""
+
+
+class Webhook(Group):
+    """What a forge sends when somebody pushed. It only says: look now."""
+
+    scheme: Literal["github", "gitlab", "gitlab-token", "gitea", "bitbucket", "generic"] = Field(
+        examples=["github"]
+    )
+    """How the forge signs. No other way is taken."""
+    secret_file: Annotated[Path, _text(values.secret_file)] = Field(examples=["/etc/deployer/webhook.secret"])
+    """The file with the secret that the forge signs with. Nobody but its owner may read it."""
+    previous_secret_file: _SecretFile = None
+    """The file with the secret before that, while it is replaced: both are taken."""
+
+
+class Tags(Group):
+    """Tags that are versions: the newest that fits is deployed."""
+
+    versions: Annotated[str, _text(values.versions)] = Field(examples=['">=1.2 <2"'])
+    """Which versions fit (Semantic Versioning): `>=1.2 <2`, `^1.4`, `1.x || 3.x`, `*`."""
+    pattern: Annotated[str, _text(values.tag_pattern)] = "v*"
+    """The tags to look at; the `*` stands for the version."""
+
+
+class Signatures(Group):
+    """Whose signature a commit must carry before it is deployed."""
+
+    verify: Literal["head", "range", "none"] = "head"
+    """head: of the commit that is deployed; range: of every commit since the one that was deployed."""
+    allowed_signers_file: _PublicFile = None
+    """The ssh keys that may sign, as `ssh-keygen` has them (ALLOWED SIGNERS in its manual)."""
+    gpg_keyring_file: _PublicFile = None
+    """The GPG public keys that may sign, as `gpg --export` writes them."""
+
+
 class Repository(Group):
     """A git repository that holds configs."""
-
-    later = ("signatures",)
 
     url: Annotated[str, _text(values.repository_url)] = Field(
         examples=["https://git.example.com/ml/serve-configs.git"]
@@ -86,6 +133,36 @@ class Repository(Group):
     """The user name that goes with the token. Most forges take any."""
     ca_file: _PublicFile = None
     """The certificates (PEM) that https trusts instead of the system's."""
+    known_hosts_file: _PublicFile = None
+    """The host keys that ssh takes, as `ssh-keyscan` writes them: check them with the server's owner."""
+    ssh_key_file: _SecretFile = None
+    """The private key for ssh, without a passphrase. Nobody but its owner may read it."""
+    github_app: GithubApp | None = None
+    """A GitHub App to be let in as, instead of a token."""
+    webhook: Webhook | None = None
+    """What the forge sends to `/hooks/<repository>` after a push."""
+
+    @field_validator("known_hosts_file", mode="before")
+    @classmethod
+    def _known_hosts_need_ssh(cls, value: object, info: ValidationInfo) -> object:
+        return _only_with_ssh(value, info)
+
+    @field_validator("ssh_key_file", mode="before")
+    @classmethod
+    def _ssh_key_needs_ssh(cls, value: object, info: ValidationInfo) -> object:
+        value = _only_with_ssh(value, info)
+        if "known_hosts_file" in info.data and info.data["known_hosts_file"] is None:
+            message = "needs known_hosts_file beside it: write the server's host keys into one"
+            raise ValueError(message)
+        return value
+
+    @field_validator("github_app", mode="before")
+    @classmethod
+    def _app_is_instead_of_token(cls, value: object, info: ValidationInfo) -> object:
+        if info.data.get("token_file") is not None:
+            message = "is instead of token_file: remove one of them"
+            raise ValueError(message)
+        return _only_with(("https://", "http://"), "url", value, info)
 
     @field_validator("token_file", mode="before")
     @classmethod
@@ -134,25 +211,28 @@ class Cluster(Group):
 
 
 class Environment(Group):
-    """A named place to deploy to: one cluster, fed from one folder of one branch."""
+    """A named place to deploy to: one cluster, fed from one folder of one branch (or tag, or commit)."""
 
-    later = ("gates", "promote_from", "signatures")
+    later = ("gates", "promote_from")
 
     repository: Annotated[str, _text(values.word)] = Field(examples=["serve-configs"])
     """The name of one of the repositories."""
-    branch: Annotated[str, _text(values.branch)] = Field(examples=["env/staging"])
-    """The branch whose commits are deployed."""
+    branch: Annotated[str | None, _text(values.branch)] = Field(default=None, examples=["env/staging"])
+    """The branch whose commits are deployed. Instead of it: tags, or commit."""
+    tags: Tags | None = None
+    """Tags that are versions, of which the newest that fits is deployed."""
+    commit: Annotated[str | None, _text(values.commit)] = None
+    """The one commit that is deployed, by its full id."""
     path: Annotated[str, _text(values.folder)] = Field(examples=["environments/staging"])
     """The folder in it that holds serve_config.yaml; `.` is the root."""
     cluster: Cluster = Field(examples=['{address: "http://ray-head:8265"}'])
     """The cluster to deploy to. Several environments may share one."""
     sync: Annotated[Literal["auto"], BeforeValidator(_sync)] = "auto"
     """When a new commit is deployed: auto is at once."""
-
-    @property
-    def ref(self) -> str:
-        """The branch's full name, `refs/heads/<branch>`."""
-        return f"refs/heads/{self.branch}"
+    signatures: Signatures = Signatures(verify="none")
+    """Whose signature a commit must carry."""
+    rewrites: Literal["hold", "accept"] = "hold"
+    """What follows when a branch was rewritten, or a tag was moved, after it was deployed."""
 
 
 class Log(Group):
@@ -211,6 +291,15 @@ class Settings(Group):
     In a trial where a tenth of the clusters hung, 500 environments were late by 0.04 s (p99) with 32, and
     300 by 14.7 s with 4; more threads only cost memory.
     """
+
+
+def _only_with_ssh(value: object, info: ValidationInfo) -> object:
+    """The value, if the URL before it (when that is sound) is one for ssh: `ssh://`, or `git@host:path`."""
+    url = info.data.get("url")
+    if url is not None and not (url.startswith("ssh://") or ("://" not in url and not url.startswith("/"))):
+        message = "is only used with ssh, and url is not one for it: remove this"
+        raise ValueError(message)
+    return value
 
 
 def _only_with(schemes: tuple[str, ...], key: str, value: object, info: ValidationInfo) -> object:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from deployer.core import durations
+from deployer.core import durations, semver
 from deployer.core.document import kind
 from deployer.core.redact import quote
 
@@ -32,6 +32,7 @@ MAX_WORKERS = 1000
 """Each is a thread and may hold a connection; more than environments are never started."""
 
 _NAME = re.compile("[a-z0-9][a-z0-9-]*")
+_COMMIT = re.compile("[0-9a-f]{40}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCP_LIKE = re.compile(r"(?!-)(?:[^/:@\s]+@(?!-)[^/:@\s]+:(?!:)\S+|[^/:@\s]+:(?!:)[^@\s]+)")
 """ssh's short form, with or without a user. Two colons would be a remote helper of git (`ext::`), which runs
@@ -111,6 +112,42 @@ def branch(text: str, _base: Base) -> str:
     if not short or _BAD_IN_BRANCH.search(short):
         _refuse(f"must be a branch, and git allows no such name: {quote(text)}")
     return short
+
+
+def commit(text: str, _base: Base) -> str:
+    """A commit, by its full id."""
+    if not _COMMIT.fullmatch(text):
+        _refuse("must be a commit's full id: 40 digits of 0-9 and a-f, as `git rev-parse` prints it")
+    return text
+
+
+def versions(text: str, _base: Base) -> str:
+    """A range of semantic versions."""
+    semver.parse_range(text)
+    return text
+
+
+def tag_pattern(text: str, _base: Base) -> str:
+    """The name of tags, in which one `*` stands for the version."""
+    if text.count("*") != 1 or _BAD_IN_BRANCH.search(text.replace("*", "1")):
+        _refuse("must be the name of tags with one * for the version, such as v* or fruit-v*")
+    return text
+
+
+def number(text: str, _base: Base) -> str:
+    """An id that a forge gives, as text, because YAML would read 0123 as another number."""
+    if not re.fullmatch("[A-Za-z0-9.]{1,64}", text):
+        _refuse("must be the id as the forge shows it, in quotes")
+    return text
+
+
+def api_url(text: str, _base: Base) -> str:
+    """The URL of a forge's API."""
+    return _http_address(
+        text,
+        what="the forge's API, such as https://api.github.com",
+        instead_of_login="the App's key is what lets the daemon in",
+    )
 
 
 def folder(text: str, _base: Base) -> str:
@@ -295,12 +332,16 @@ def _remote_url(text: str) -> str:
             if (url.username or "").startswith("-"):
                 _refuse("has a user name that ssh would take for an option")
             _host(url)
+        case "git":
+            if "@" in url.netloc or url.query or url.fragment:
+                _refuse("must be git://, a host and a path: this protocol has no users")
+            _host(url)
         case "file":
             if url.netloc or not url.path.startswith("/"):
                 _refuse("must be file:// and an absolute path, as in file:///srv/git/configs.git")
         case _:
             _refuse(
-                "must begin with https://, ssh://, http:// or file://: git's other protocols are not used"
+                "must begin with https://, ssh://, http://, git:// or file://: other protocols are not used"
             )
     return text
 

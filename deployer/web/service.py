@@ -19,7 +19,7 @@ import structlog
 
 from deployer.adapters.serve import LogUnavailable
 from deployer.adapters.store import Conflict
-from deployer.core import body, commands, sentences
+from deployer.core import body, commands, lineage, sentences
 from deployer.core.events import LogSource
 from deployer.core.explain import explain
 from deployer.core.history import to_json
@@ -28,7 +28,7 @@ from deployer.core.redact import mask
 from deployer.core.rollouts import owned
 from deployer.core.scrub import plain, scrub, secrets_of
 from deployer.core.times import timestamp
-from deployer.core.types import Absent, Desired, Invalid, NotRead
+from deployer.core.types import Absent, Desired, Invalid, NotRead, Rewritten, Unverified
 from deployer.web.problems import USAGE, Problem
 
 if TYPE_CHECKING:
@@ -153,10 +153,11 @@ class Service:
         `is_current` is False until a pass has seen all that; `pass_number` is the one that saw it.
         """
         looks = self._sources.looks(self._repositories[self._known(environment)])
-        git = _git(self._sources.wanted(environment))
+        wanted = self._sources.wanted(environment)
         # Read before the view: a pass in between makes it look older than it is, never newer.
         number = self._passes.published(environment)
         record = self._store.load(environment)
+        git = _git(lineage.admitted(wanted, record))
         view = self._view(environment)
         seen = view["wanted"]["digest"] if view["wanted"] else None
         return {
@@ -165,7 +166,12 @@ class Service:
             "pass_number": number,
             "is_current": view.get("sequence") == record.sequence and seen == git["digest"],
             "rollouts": [to_json(entry) for entry in self._store.history(environment, limit=_ROLLOUTS)],
-            "git": {"looks": looks.ended, "trouble": looks.trouble, **git},
+            "git": {
+                "looks": looks.ended,
+                "trouble": looks.trouble,
+                "seen_at": timestamp(looks.seen_at),
+                **git,
+            },
         }
 
     def explain(self, environment: str) -> dict[str, Any]:
@@ -412,6 +418,9 @@ def _git(wanted: Wanted) -> dict[str, Any]:
             return {"revision": release.revision.commit, "digest": release.digest, "problem": None}
         case Invalid(revision=revision):
             problem = f"{revision.short} cannot be deployed: {sentences.problems(wanted)}"
+            return {"revision": revision.commit, "digest": None, "problem": problem}
+        case Unverified(revision=revision, why=why) | Rewritten(revision=revision, why=why):
+            problem = f"{revision.short} is not deployed: {why}"
             return {"revision": revision.commit, "digest": None, "problem": problem}
         case Absent(why=why) | NotRead(why=why):
             return {"revision": None, "digest": None, "problem": why}

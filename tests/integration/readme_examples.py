@@ -1,17 +1,21 @@
-"""The examples of the README: what `validate` and `plan` print, made by running them.
+"""The examples of the README: what `validate`, `plan` and `doctor` print, made by running them.
 
 `python -m tests.integration.readme_examples` writes them into the README; the test beside it compares.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 from click.testing import CliRunner
 
+from deployer.cli.doctor import Line, summary, text
+from deployer.cli.doctoring.finding import Check, Finding, State
 from deployer.cli.main import cli
 from tests.integration.test_plan import FOLDER, Site, release, standing
 from tests.unit.core.test_commands import good
@@ -82,12 +86,50 @@ def plan() -> str:
         return f"$ deployer plan staging\n{_settled(site)}"
 
 
+def doctor() -> str:
+    """A cluster that answers anybody, a secret that others can read, a branch that is not there."""
+    with tempfile.TemporaryDirectory() as folder, standing(Path(folder)) as site:
+        site.push(_GOOD)
+        site.remember(*good(1, release("a", _GOOD)))
+        secret = site.root / "webhook.secret"
+        secret.write_text("0123456789abcdef")
+        secret.chmod(0o644)
+        settings = yaml.safe_load(site.settings.read_text())
+        settings["repositories"]["configs"]["webhook"] = {"scheme": "github", "secret_file": str(secret)}
+        prod = {**settings["environments"]["staging"], "branch": "env/prod"}
+        settings["environments"]["prod"] = prod
+        site.settings.write_text(yaml.safe_dump(settings, sort_keys=False))
+        done = site.type("doctor", "-o", "json")
+        lines = [_line(site, one) for one in json.loads(done.stdout)["findings"]]
+        width = max(len(line.check.subject) for line in lines)
+        shown = [text(line, width, is_coloured=False) for line in lines]
+        return "\n".join(["$ deployer doctor", *shown, summary(lines), "$ echo $?", str(done.exit_code)])
+
+
+def _line(site: Site, found: dict[str, Any]) -> Line:
+    """A line again, without what is different on each machine and at each time."""
+    says, next_step, subject = (_common(site, found[key] or "") for key in ("says", "next_step", "subject"))
+    seconds = None if found["seconds"] is None else 0.02
+    return Line(
+        check=Check(group=found["group"], subject=subject, limit=1, ask=list),
+        finding=Finding(state=State(found["state"]), says=says, next_step=next_step, seconds=seconds),
+    )
+
+
+def _common(site: Site, said: str) -> str:
+    host = site.ray.address.removeprefix("http://")
+    said = said.replace(f"{site.root}/state", "/var/lib/deployer").replace(str(site.root), "/etc/deployer")
+    said = re.sub(r"[\d,.]+ [GM]iB are free", "74.2 GiB are free", said)
+    said = re.sub(r"^2\.\d+\.\d+\S*$", "2.39.5", said)
+    return said.replace(host, "ray-staging:8265")
+
+
 def _settled(site: Site) -> str:
     text = site.type("plan", "staging").stdout.rstrip("\n")
     return text.replace(site.ray.address, "http://ray-staging:8265")
 
 
-EXAMPLES = {"validate": validate, "plan": plan}
+EXAMPLES = {"validate": validate, "plan": plan, "doctor": doctor}
 
 
 def block(name: str) -> str:
@@ -102,7 +144,7 @@ def committed(name: str) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text()
+    page = README.read_text()
     for example in EXAMPLES:
-        text = text.replace(committed(example) or _MARK.format(example), block(example))
-    README.write_text(text)
+        page = page.replace(committed(example) or _MARK.format(example), block(example))
+    README.write_text(page)

@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from deployer.adapters.git import Mirror
 from deployer.core.errors import InvalidConfig
-from deployer.core.types import Absent, Desired, Invalid, NotRead, Policy
+from deployer.core.source import Branch
+from deployer.core.types import Absent, Desired, Invalid, NotRead, Policy, Rewritten, Unverified
 from deployer.engine.sources import EnvironmentSource, RepositoryLook, RepositorySpec, Sources
 from deployer.engine.sources._reading import ParsedFile
 from deployer.engine.sources._watch import Watcher
@@ -94,7 +95,7 @@ def environment(
     return EnvironmentSource(
         environment=name,
         repository=repository,
-        ref=f"refs/heads/{branch}",
+        source=Branch(branch),
         path=path or f"environments/{name}",
     )
 
@@ -114,7 +115,7 @@ def at(sources: Sources, name: str, commit: str) -> Callable[[], Wanted | None]:
                 return wanted if wanted.release.revision.commit == commit else None
             case Invalid():
                 return wanted if wanted.revision.commit == commit else None
-            case Absent() | NotRead():
+            case Unverified() | Rewritten() | Absent() | NotRead():
                 return None
 
     return look
@@ -630,21 +631,19 @@ def test_a_look_that_was_asked_for_is_told_from_those_before(site: Site, origin:
 
 
 @pytest.mark.parametrize(
-    ("options", "why"),
+    ("branch", "path", "why"),
     [
-        ({"ref": "main"}, "full branch name"),
-        ({"path": "/etc"}, "not a path inside a repository"),
-        ({"path": "environments/../.."}, "not a path inside a repository"),
+        ("a..b", "environments/x", "full branch name"),
+        ("main", "/etc", "not a path inside a repository"),
+        ("main", "environments/../..", "not a path inside a repository"),
     ],
 )
 def test_an_environment_that_points_outside_its_repository_cannot_be_made(
-    options: dict[str, str], why: str
+    branch: str, path: str, why: str
 ) -> None:
     """A wrong value is refused where it is made."""
-    values = {"ref": "refs/heads/main", "path": "environments/x"} | options
-
     with pytest.raises(ValueError, match=why):
-        EnvironmentSource(environment="x", repository="configs", **values)
+        EnvironmentSource(environment="x", repository="configs", source=Branch(branch), path=path)
 
 
 SURGE = """\

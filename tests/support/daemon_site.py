@@ -16,6 +16,7 @@ from deployer.adapters import statedir
 from deployer.adapters.store import SqlStore
 from deployer.cli.context import STORE_FILE
 from deployer.cli.main import cli
+from deployer.core.source import Branch
 from deployer.engine.controller import Controller
 from deployer.engine.outbox import Outbox
 from deployer.engine.reconcile import Reconciler
@@ -132,7 +133,7 @@ class DaemonSite:
                 repositories=[RepositorySpec(name="configs", url=self.repo.url, poll_seconds=poll_seconds)],
                 environments=[
                     EnvironmentSource(
-                        environment=NAME, repository="configs", ref="refs/heads/main", path=FOLDER
+                        environment=NAME, repository="configs", source=Branch("main"), path=FOLDER
                     )
                 ],
                 mirrors_dir=self.state_dir / "mirrors",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import abc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -49,6 +50,7 @@ repositories:
     token_file: secret/token
     username: ci
     ca_file: ./ca.pem
+    webhook: {scheme: github, secret_file: secret/token, previous_secret_file: secret/token}
 environments:
   production:
     repository: serve-configs
@@ -57,6 +59,8 @@ environments:
     cluster: {address: "HTTPS://Ray-Prod:443/ray/", token_file: secret/token, ca_file: ca.pem,
               serve_address: "HTTP://Ray-Prod:80/serve/"}
     sync: auto
+    signatures: {verify: range, allowed_signers_file: ca.pem, gpg_keyring_file: ca.pem}
+    rewrites: accept
 server: {listen: "LocalHost:0"}
 log: {format: json, level: debug}
 workers: 8
@@ -71,12 +75,18 @@ workers: 8
                 "token_file": token,
                 "username": "ci",
                 "ca_file": tmp_path / "ca.pem",
+                "known_hosts_file": None,
+                "ssh_key_file": None,
+                "github_app": None,
+                "webhook": {"scheme": "github", "secret_file": token, "previous_secret_file": token},
             }
         },
         "environments": {
             "production": {
                 "repository": "serve-configs",
                 "branch": "env/production",
+                "tags": None,
+                "commit": None,
                 "path": "environments/production",
                 "cluster": {
                     "address": "https://ray-prod/ray",
@@ -85,13 +95,18 @@ workers: 8
                     "serve_address": "http://ray-prod/serve",
                 },
                 "sync": "auto",
+                "signatures": {
+                    "verify": "range",
+                    "allowed_signers_file": tmp_path / "ca.pem",
+                    "gpg_keyring_file": tmp_path / "ca.pem",
+                },
+                "rewrites": "accept",
             }
         },
         "server": {"listen": "127.0.0.1:0"},
         "log": {"format": "json", "level": "debug"},
         "workers": 8,
     }
-    assert found.environments["production"].ref == "refs/heads/env/production"
 
 
 def test_the_least_that_is_needed(file: Path) -> None:
@@ -309,7 +324,10 @@ REFUSED = [
     ),
     pytest.param(
         changed("    branch: env/staging\n", ""),
-        ["6:5: environments.staging.branch is missing: add it, as in `branch: env/staging`"],
+        [
+            "6:5: environments.staging.branch is missing: add it (or tags, or commit), as in"
+            " `branch: env/staging`"
+        ],
         id="no branch",
     ),
     pytest.param(
@@ -550,10 +568,9 @@ def existing(group: type[Group], prefix: str = "") -> Iterator[tuple[str, str]]:
         else:
             default = f"`{field.default}`"
         yield prefix + key, default
-        for inner, name in (
-            (field.annotation, ""),
-            *((arg, "<name>.") for arg in get_args(field.annotation)),
-        ):
+        # The values of a mapping have names; what else is inside is a group that may be left out.
+        name = "<name>." if get_origin(field.annotation) is abc.Mapping else ""
+        for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, Group):
                 yield from existing(inner, f"{prefix}{key}.{name}")
 
@@ -568,7 +585,7 @@ def test_every_setting_is_in_the_docs_with_its_default() -> None:
             assert page[name] in {"none", "the system's"}, name
         elif name == "state_dir":
             assert page[name] == "see below"
-        elif name not in {"log", "server"}:
+        elif name not in {"log", "server", "environments.<name>.signatures"}:
             assert page[name].startswith(default), name
 
 

@@ -9,8 +9,22 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 from deployer.adapters.git._errors import GitUnavailable
 from deployer.adapters.git._local import local_git_dir
 from deployer.adapters.git._objects import Blob
-from deployer.adapters.git._remote import check_ref
+from deployer.adapters.git._remote import Access, GithubApp, check_ref
+from deployer.adapters.git._signatures import Signers, Unsigned, Verifier
 from deployer.adapters.git.glance import Glance
-from deployer.adapters.git.mirror import Mirror
+from deployer.adapters.git.mirror import RANGE_LIMIT, Mirror
 
-__all__ = ["Blob", "GitUnavailable", "Glance", "Mirror", "check_ref", "local_git_dir"]
+__all__ = [
+    "RANGE_LIMIT",
+    "Access",
+    "Blob",
+    "GitUnavailable",
+    "GithubApp",
+    "Glance",
+    "Mirror",
+    "Signers",
+    "Unsigned",
+    "Verifier",
+    "check_ref",
+    "local_git_dir",
+]

@@ -43,6 +43,7 @@ class Directory:
             return True
         if not self._settled:
             self.sweep()
+            self.beside().remove()
             self._remote.lay_out(self.path)
             self._settled = True
         return False
@@ -61,7 +62,7 @@ class Directory:
     def open(self) -> Repository:
         """Open it with GitPython. Close what you get."""
         repository = Repository(self.path, expand_vars=False)
-        repository.git.prepare(self._children, self._remote.environment(self.path))
+        repository.git.prepare(self._children, self._remote.environment(self.path), self._renew)
         return repository
 
     def sweep(self) -> bool:
@@ -93,6 +94,9 @@ class Directory:
             self.path.unlink()
         else:
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def _renew(self, printed: str) -> bool:
+        return self._remote.renew(printed, self.path, self._children)
 
     def _is_complete(self) -> bool:
         try:

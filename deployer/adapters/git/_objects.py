@@ -10,10 +10,19 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from deployer.core.types import Person, Revision
+from deployer.adapters.git._message import co_authors, pull_request
+from deployer.core.types import Merged, Person, Revision
 
 _TEXT_LIMIT = 500
 """Characters kept of a name, an address or a subject. Git itself has no limit; an audit log needs one."""
+
+_MESSAGE_LIMIT = 64 * 1024
+"""Bytes of a message that are looked through for pull request and co-authors."""
+
+_PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)
+
+_PARENTS_LIMIT = 100
+"""Parents that are kept. A merge of more is a joke."""
 
 _ENCODINGS = re.compile(
     r"(?:iso-?8859-\d{1,2}|latin-?1|(?:windows-|cp)125\d|koi8-[ru]|shift_?jis|euc-(?:jp|kr)|gbk|gb18030|big5)"
@@ -23,7 +32,7 @@ codecs too, and some of them are slow on hostile input."""
 
 _IDENTITY = re.compile(rb"(?P<name>[^<]*)<(?P<email>.*)>(?: (?P<time>-?\d{1,18})(?: [+-]\d+)?)?", re.DOTALL)
 
-_ENTRY = re.compile(rb"(?P<mode>[0-7]{5,6}) (?P<name>[^\0]+)\0(?P<id>.{20})", re.DOTALL)
+_ENTRY = re.compile(rb"(?P<mode>[0-7]{1,11}) (?P<name>[^\0]+)\0(?P<id>.{20})", re.DOTALL)
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -38,10 +47,11 @@ class Blob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """A commit and the id of its root tree."""
+    """A commit, the id of its root tree, and those of its parents."""
 
     revision: Revision
     tree: str
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +63,17 @@ class Entry:
 
 
 def parse_tree(raw: bytes) -> dict[str, Entry]:
-    """Read a raw tree object: entries by name.
+    """Read a raw tree object: entries by name, up to the first that is malformed.
 
     GitPython's own parser refuses a whole folder for one name that some file system would not take.
     """
-    return {
-        entry["name"].decode("utf-8", "surrogateescape"): Entry(int(entry["mode"], 8), entry["id"].hex())
-        for entry in _ENTRY.finditer(raw)
-    }
+    entries, position = {}, 0
+    # One after the other: a search would also find what stands inside another entry's name.
+    while (entry := _ENTRY.match(raw, position)) is not None:
+        name = entry["name"].decode("utf-8", "surrogateescape")
+        entries[name] = Entry(int(entry["mode"], 8), entry["id"].hex())
+        position = entry.end()
+    return entries
 
 
 def parse_commit(commit: str, raw: bytes) -> Commit:
@@ -75,14 +88,21 @@ def parse_commit(commit: str, raw: bytes) -> Commit:
     codec = encoding if _ENCODINGS.fullmatch(encoding) else "utf-8"
     author, _ = _identity(headers.get(b"author", b""), codec)
     committer, committed_at = _identity(headers.get(b"committer", b""), codec)
+    subject = _line(message.lstrip(b"\n").split(b"\n\n", 1)[0], codec)
+    parents = tuple(found.decode() for found in _PARENT.findall(head)[:_PARENTS_LIMIT])
+    told = message[:_MESSAGE_LIMIT]
     revision = Revision(
         commit=commit,
         author=author,
         committer=committer,
-        subject=_line(message.lstrip(b"\n").split(b"\n\n", 1)[0], codec),
+        subject=subject,
         committed_at=committed_at,
+        co_authors=tuple(_identity(identity, codec)[0] for identity in co_authors(told)),
+        merged=Merged(commit=parents[1]) if len(parents) > 1 else None,
+        pull_request=pull_request(subject, told.decode("utf-8", "replace")),
     )
-    return Commit(revision=revision, tree=headers.get(b"tree", b"").decode("ascii", "replace"))
+    tree = headers.get(b"tree", b"").decode("ascii", "replace")
+    return Commit(revision=revision, tree=tree, parents=parents)
 
 
 def _identity(value: bytes, codec: str) -> tuple[Person, datetime]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -31,6 +32,11 @@ _CACHED_ENTRIES = 200_000
 
 _CACHED_COMMITS = 1_000
 """Commits kept parsed: one per followed branch and look."""
+
+_TAGS_LIMIT = 10
+"""Tags of tags that are followed. More is a joke."""
+
+_TAGGED = re.compile(rb"object ([0-9a-f]{40})\n")
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -59,6 +65,30 @@ class Reader:
                 raise GitUnavailable(message) from None
             self._commits[commit] = parse_commit(commit, raw)
         return self._commits[commit]
+
+    def has(self, git: git.Git, commit: str) -> bool:
+        """Whether the mirror has this commit."""
+        try:
+            return header(git, commit)[1] == "commit"
+        except MirrorBroken:
+            return False
+
+    def peel(self, git: git.Git, id_: str) -> str | None:
+        """The commit that an object is, or that it is a tag of; None if it is none.
+
+        Raises MirrorBroken if the mirror does not have it whole.
+        """
+        for _ in range(_TAGS_LIMIT):
+            found, kind, size = header(git, id_)
+            if kind != "tag":
+                return found if kind == "commit" else None
+            if size > _FILE_LIMIT:
+                return None
+            target = _TAGGED.match(_read(git, found, "tag", _FILE_LIMIT))
+            if target is None:
+                return None
+            id_ = target[1].decode()
+        return None
 
     def find(self, git: git.Git, commit: str, path: str) -> str | None:
         """The id of the file at `path`; None if nothing is there.
@@ -132,20 +162,22 @@ def header(git: git.Git, name: str) -> tuple[str, str, int]:
 
 def _read(git: git.Git, name: str, kind: str, limit: int) -> bytes:
     found, found_kind, size = header(git, name)
-    data = b""
-    if found_kind == kind:
-        if size > limit:
-            raise _TooBigError(size, limit)
-        try:
-            data = git.get_object_data(found)[3]
-        except (ValueError, OSError) as error:
-            message = f"{kind} {name}: {harmless(str(error))}"
-            raise MirrorBroken(message) from error
+    if size > limit:
+        raise _TooBigError(size, limit)
+    try:
+        data = git.get_object_data(found)[3]
+    except (ValueError, OSError) as error:
+        message = f"{kind} {name}: {harmless(str(error))}"
+        raise MirrorBroken(message) from error
     # The disk may lie, and git checks no id when it reads.
-    digest = hashlib.sha1(b"%s %d\0%s" % (kind.encode(), len(data), data), usedforsecurity=False)
+    digest = hashlib.sha1(b"%s %d\0%s" % (found_kind.encode(), len(data), data), usedforsecurity=False)
     if digest.hexdigest() != name:
         message = f"{kind} {name} is damaged"
         raise MirrorBroken(message)
+    if found_kind != kind:
+        # Only what a branch points at: git checks the kinds of all the rest when it fetches.
+        message = f"cannot read {kind} {name}: it is a {found_kind}, not a {kind}: put the branch at a {kind}"
+        raise GitUnavailable(message)
     return data
 
 
@@ -158,6 +190,7 @@ def _kind(mode: int) -> str:
         case stat.S_IFLNK:
             return "a symbolic link"
         case _:
+            # Git, too, takes every other mode for one.
             return "a submodule"
 
 

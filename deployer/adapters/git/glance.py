@@ -11,19 +11,21 @@ which is fetched into the scratch folder as the daemon fetches it (ADR 0006).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from deployer.adapters.git._commands import Children, Repository
 from deployer.adapters.git._errors import Failed, GitUnavailable, MirrorBroken, TimedOut
 from deployer.adapters.git._local import local_git_dir
 from deployer.adapters.git._reader import Reader
-from deployer.adapters.git._remote import Remote, check_ref
+from deployer.adapters.git._remote import Access, Remote, check_ref
 from deployer.adapters.git.mirror import Mirror
+from deployer.core.source import TAGS, Branch, Pinned, Tags
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from deployer.adapters.git._objects import Blob
+    from deployer.core.source import Source
     from deployer.core.types import Revision
 
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
@@ -39,9 +41,7 @@ class Glance:
         *,
         scratch: Path,
         mirror: Path | None = None,
-        token_file: Path | None = None,
-        username: str = "git",
-        ca_file: Path | None = None,
+        access: Access | None = None,
     ) -> None:
         """Take the repository and how to be let in.
 
@@ -49,13 +49,11 @@ class Glance:
         commit is named, or nobody answers. Raises ValueError for a URL that cannot be used.
         """
         self.url = url
-        self._remote = Remote(url=url, token_file=token_file, username=username, ca_file=ca_file)
+        self._remote = Remote(url=url, access=access or Access())
         local = local_git_dir(url)
         self._kept = local if local is not None else mirror
         self._is_local = local is not None
-        self._mirror = Mirror(
-            scratch / "mirror.git", url, token_file=token_file, username=username, ca_file=ca_file
-        )
+        self._mirror = Mirror(scratch / "mirror.git", url, access=access)
         self._reader = Reader()
         self._repository: Repository | None = None
         self._fetched: set[str] = set()
@@ -92,6 +90,28 @@ class Glance:
             self._fetched.add(heads[branch])
             return heads[branch]
         return self._resolve(ref) if _COMMIT.fullmatch(ref) else None
+
+    def followed(self, source: Source) -> str | None:
+        """The full id of the commit that an environment with this source follows now; None if there is none.
+
+        Raises GitUnavailable if the repository cannot be read.
+        """
+        match source:
+            case Branch():
+                return self.commit(source.ref)
+            case Tags():
+                there = self._mirror.heads((), (source.refs,))
+                tag = source.newest([ref.removeprefix(TAGS) for ref in there])
+                ref, id_ = (TAGS + tag, there[TAGS + tag]) if tag is not None else ("", "")
+            case Pinned():
+                ref, id_ = source.ref, source.commit
+            case _:
+                assert_never(source)
+        found = self._mirror.fetch({ref: id_} if ref else {}).get(ref)
+        commit = self._mirror.commit_of(found) if found is not None else None
+        if commit is not None:
+            self._fetched.add(commit)
+        return commit
 
     def revision(self, commit: str) -> Revision:
         """Who made the commit, when, and what it says of itself."""

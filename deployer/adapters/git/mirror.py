@@ -1,4 +1,4 @@
-"""A bare mirror of the branches we follow, of one repository.
+"""A bare mirror of the branches and tags we follow, of one repository.
 
 Owns the mirror's directory and what may be asked of it. Must not know environments or when to look.
 Invariant: the mirror is a cache. Whatever is wrong with it (a killed git, a full disk, flipped bits) is
@@ -13,7 +13,10 @@ descriptors in unclosed objects: one thread uses a mirror, and calls `release` w
 from __future__ import annotations
 
 import configparser
+import re
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
 import git
@@ -22,9 +25,10 @@ import structlog
 from deployer.adapters.git._commands import Children
 from deployer.adapters.git._directory import Directory
 from deployer.adapters.git._errors import Failed, GitUnavailable, MirrorBroken, translated
+from deployer.adapters.git._listing import list_refs
 from deployer.adapters.git._local import local_git_dir, local_heads
 from deployer.adapters.git._reader import Reader, header
-from deployer.adapters.git._remote import Remote, check_ref
+from deployer.adapters.git._remote import Access, Remote, check_ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -32,7 +36,8 @@ if TYPE_CHECKING:
 
     from deployer.adapters.git._commands import Repository
     from deployer.adapters.git._objects import Blob
-    from deployer.core.types import Revision
+    from deployer.adapters.git._signatures import Verifier
+    from deployer.core.types import Revision, Signature
 
 _LOOK_SECONDS = 30.0
 """For an ls-remote: 0.3 s over ssh; a forge under load, or 20,000 refs over a slow line, takes seconds."""
@@ -42,6 +47,18 @@ _FETCH_SECONDS = 300.0
 
 _OURS = "refs/deployer/"
 """Where the branches are kept: `refs/heads/x` as `refs/deployer/heads/x`."""
+
+_PINNED = "refs/commits/"
+"""How a commit is called that is asked for by its id: no ref of git's."""
+
+_DEEPER = (200, 2_000, 20_000)
+"""Commits by which the history is deepened until it shows how two commits stand to each other; then all."""
+
+RANGE_LIMIT = 1_000
+"""Commits between two heads that are looked at: to verify as many takes half a minute."""
+
+_LINE = 50
+"""Commits between two heads that are told by name."""
 
 _QUIETLY = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--no-write-fetch-head")
 
@@ -61,9 +78,7 @@ class Mirror:
         path: Path,
         url: str,
         *,
-        token_file: Path | None = None,
-        username: str = "git",
-        ca_file: Path | None = None,
+        access: Access | None = None,
         look_timeout_seconds: float = _LOOK_SECONDS,
         fetch_timeout_seconds: float = _FETCH_SECONDS,
     ) -> None:
@@ -71,7 +86,7 @@ class Mirror:
 
         Raises ValueError if the URL holds a credential or is of a kind we do not use.
         """
-        self._remote = Remote(url=url, token_file=token_file, username=username, ca_file=ca_file)
+        self._remote = Remote(url=url, access=access or Access())
         self._look_seconds = look_timeout_seconds
         self._fetch_seconds = fetch_timeout_seconds
         self._children = Children()
@@ -80,22 +95,23 @@ class Mirror:
         self._heads: dict[str, str] | None = None
         self._reader = Reader()
 
-    def heads(self, refs: Collection[str]) -> Mapping[str, str]:
-        """Ask where the branches are: commit by full ref. One that is not there is not in the answer.
+    def heads(self, refs: Collection[str], tags: Collection[str] = ()) -> Mapping[str, str]:
+        """Ask where the branches are: object id by full ref. One that is not there is not in the answer.
 
-        One request at most, and nothing is fetched.
+        `tags` are patterns (`refs/tags/v*`); every tag that fits one is in the answer. One request at most,
+        and nothing is fetched.
         """
         wanted = {check_ref(ref) for ref in refs}
-        if not wanted:
+        if not wanted and not tags:
             return {}
-        local = local_git_dir(self._remote.url)
+        local = local_git_dir(self._remote.url) if not tags else None
         if local is not None and (found := local_heads(local, wanted)) is not None:
             return found
         with self._edge():
-            self._remote.check_token()
-            lines = (line.partition("\t") for line in self._ls_remote(wanted).splitlines())
+            self._remote.prepare(self._directory.path, self._children)
+            lines = (line.partition("\t") for line in self._ls_remote(wanted, tags).splitlines())
             # A pattern of ls-remote matches the end of a name too.
-            found = {ref: commit for commit, _, ref in lines if ref in wanted}
+            found = {ref: id_ for id_, _, ref in lines if ref in wanted or _is_tag(ref, tags)}
         if any(len(commit) != 40 for commit in found.values()):  # noqa: PLR2004 - hex digits of SHA-1
             message = f"cannot read {self._remote.url}: deployer cannot read SHA-256 object names"
             raise GitUnavailable(message)
@@ -107,9 +123,10 @@ class Mirror:
             return dict(self._known())
 
     def fetch(self, heads: Mapping[str, str]) -> Mapping[str, str]:
-        """Make the mirror have exactly these branches, as `heads` answered; fetch only those that moved.
+        """Make the mirror have exactly these refs, as `heads` answered; fetch only those that moved.
 
-        Returns what it has now: a branch may have moved on since.
+        `refs/commits/<id>` stands for a commit that is asked for by its id. Returns what it has now: a branch
+        may have moved on since, and a commit may not be there.
         """
         with self._edge():
             if self._known() != heads:
@@ -122,7 +139,54 @@ class Mirror:
     def revision(self, commit: str) -> Revision:
         """Who made a fetched commit, when, and what it says of itself."""
         with self._edge():
-            return self._reading(lambda git: self._reader.commit(git, commit)).revision
+            revision = self._reading(lambda git: self._reader.commit(git, commit)).revision
+            if revision.merged is None:
+                return revision
+            # Where the mirror begins with a merge, it has not what was merged.
+            with suppress(MirrorBroken):
+                merged = self._reader.commit(self._open().git, revision.merged.commit).revision
+                return replace(revision, merged=replace(revision.merged, subject=merged.subject))
+            return revision
+
+    def commit_of(self, id_: str) -> str | None:
+        """The commit that a fetched ref stands for, also through a tag's object; None if it is none."""
+        with self._edge():
+            return self._reading(lambda git: self._reader.peel(git, id_))
+
+    def overtaken(self, head: str, since: str, ref: str) -> tuple[str, ...] | None:
+        """The commits between `since` and `head`, which `ref` was fetched at; None if it does not follow.
+
+        The newest first, on the line of first parents; of very many only the newest. The mirror begins where
+        it was first fetched; where that is too late to tell, more is fetched.
+        """
+        with self._edge():
+            line = self._line(head)
+            if since in line:
+                return tuple(line[1 : line.index(since)])
+            for deeper in (*_DEEPER, None):
+                if self._is_ancestor(since, head):
+                    break
+                if not self._is_shallow():
+                    return None
+                self._deepen(ref, deeper)
+            if not self._is_ancestor(since, head):
+                return None
+            return self._rev_list("--first-parent", f"--max-count={_LINE + 1}", head, f"^{since}")[1:]
+
+    def between(self, since: str, head: str) -> tuple[str, ...]:
+        """All commits that `head` has and `since` has not, without `head`.
+
+        Of more than `RANGE_LIMIT` it gives that many and one more; if `since` is gone, all that `head` has.
+        """
+        with self._edge():
+            less = (f"^{since}",) if self._reader.has(self._open().git, since) else ()
+            found = self._rev_list(f"--max-count={RANGE_LIMIT + 2}", head, *less)
+            return tuple(commit for commit in found if commit != head)
+
+    def verify(self, verifier: Verifier, commit: str) -> Signature:
+        """Whose signature a fetched commit carries. Raises Unsigned if none counts."""
+        with self._edge():
+            return self._reading(lambda _: verifier.verify(self._open(), commit))
 
     def find(self, commit: str, path: str) -> str | None:
         """The id of the file at `path` of a fetched commit; None if nothing is there. Equal ids, equal files.
@@ -188,21 +252,22 @@ class Mirror:
         self._directory.create()
         return {}
 
-    def _ls_remote(self, refs: Collection[str]) -> str:
+    def _ls_remote(self, refs: Collection[str], tags: Collection[str]) -> str:
         try:
-            return self._ask(refs)
+            return self._ask(refs, tags)
         except Failed:
             # A damaged mirror stops every command of git, also this one that does not need a mirror.
             repository, self._heads = self._open(), None
             self._known()
             if repository is self._repository:
                 raise
-            return self._ask(refs)
+            return self._ask(refs, tags)
 
-    def _ask(self, refs: Collection[str]) -> str:
-        # --heads keeps tags and the refs of pull requests out of the answer, which can be thousands.
-        arguments = ("--heads", "--", self._remote.url, *sorted(refs))
-        return str(self._open().git.ls_remote(*arguments, kill_after_timeout=self._look_seconds))
+    def _ask(self, refs: Collection[str], tags: Collection[str]) -> str:
+        # These keep the refs of pull requests out of the answer, which can be thousands.
+        kinds = [kind for kind, asked in (("--heads", refs), ("--tags", tags)) if asked]
+        arguments = (*kinds, "--refs", "--", self._remote.url, *sorted(refs), *sorted(tags))
+        return list_refs(self._open().git, arguments, seconds=self._look_seconds)
 
     def _update(self, heads: Mapping[str, str]) -> None:
         """Delete the branches that are gone, fetch those that moved."""
@@ -211,12 +276,53 @@ class Mirror:
             # First, because `env` that is gone stands in the way of `env/staging`.
             repository.git.update_ref("-d", _ours(ref))
             del known[ref]
-        moved = [check_ref(ref) for ref, commit in heads.items() if known.get(ref) != commit]
+        moved = [_checked(ref) for ref, commit in heads.items() if known.get(ref) != commit]
+        pinned = [ref for ref in moved if ref.startswith(_PINNED)]
+        moved = [ref for ref in moved if ref not in pinned]
         # Shallow only what is new: the first fetch is 20 times cheaper so, a later one is not.
         self._run_fetch(repository, [ref for ref in moved if ref not in known], "--depth=1")
         self._run_fetch(repository, [ref for ref in moved if ref in known])
+        moved += [ref for ref in pinned if self._fetch_pinned(repository, ref)]
         for ref in moved:
             known[ref] = header(repository.git, _ours(ref))[0]
+
+    def _fetch_pinned(self, repository: Repository, ref: str) -> bool:
+        """Fetch one commit, by its id; whether the repository has it. One that is missing stops no branch."""
+        try:
+            self._run_fetch(repository, [ref], "--depth=1")
+        except Failed as error:
+            if "not our ref" not in error.printed:
+                raise
+            return False
+        return True
+
+    def _line(self, head: str) -> list[str]:
+        """The first parents of a commit, itself first, as far as they are at hand: 20 us each."""
+        line = [head]
+        with suppress(MirrorBroken):  # the mirror begins here
+            while len(line) < _LINE and (parents := self._reader.commit(self._open().git, line[-1]).parents):
+                line.append(parents[0])
+        return line
+
+    def _rev_list(self, *arguments: str) -> tuple[str, ...]:
+        return tuple(str(self._open().git.rev_list(*arguments, "--")).split())
+
+    def _is_ancestor(self, since: str, head: str) -> bool:
+        try:
+            self._open().git.merge_base("--is-ancestor", since, head)
+        except Failed:
+            # No, or not as far as the mirror knows: it may have neither the one nor what lies between.
+            return False
+        return True
+
+    def _is_shallow(self) -> bool:
+        shallow = self._directory.path / "shallow"
+        return shallow.is_file() and shallow.stat().st_size > 0
+
+    def _deepen(self, ref: str, commits: int | None) -> None:
+        """Fetch so many more commits of a branch's history; None: all."""
+        how = "--unshallow" if commits is None else f"--deepen={commits}"
+        self._run_fetch(self._open(), [_checked(ref)], how)
 
     def _recover(self, heads: Mapping[str, str], why: str) -> None:
         """Try again without what may be in the way; then, in case the mirror is to blame, into a new one."""
@@ -228,7 +334,7 @@ class Mirror:
 
     def _run_fetch(self, repository: Repository, refs: Collection[str], *options: str) -> None:
         if refs:
-            refspecs = [f"+{ref}:{_ours(ref)}" for ref in sorted(refs)]
+            refspecs = [f"+{ref.removeprefix(_PINNED)}:{_ours(ref)}" for ref in sorted(refs)]
             repository.git.fetch(
                 *_QUIETLY, *options, "--", self._remote.url, *refspecs, kill_after_timeout=self._fetch_seconds
             )
@@ -243,7 +349,12 @@ class Mirror:
             fresh.create()
             repository = fresh.open()
             try:
-                self._run_fetch(repository, heads.keys(), "--depth=1")
+                self._run_fetch(
+                    repository, [_checked(ref) for ref in heads if not ref.startswith(_PINNED)], "--depth=1"
+                )
+                for ref in heads:
+                    if ref.startswith(_PINNED):
+                        self._fetch_pinned(repository, _checked(ref))
                 fetched = _listed(repository)
             finally:
                 repository.close()
@@ -276,9 +387,19 @@ class Mirror:
 
 def _listed(repository: Repository) -> dict[str, str]:
     """The branches on disk, by the names they have at the remote."""
-    printed = str(repository.git.for_each_ref("--format=%(refname) %(objectname)", _ours("refs/heads/")))
+    printed = str(repository.git.for_each_ref("--format=%(refname) %(objectname)", _OURS))
     pairs = (line.split(" ") for line in printed.splitlines())
     return {"refs/" + ref.removeprefix(_OURS): commit for ref, commit in pairs}
+
+
+def _checked(ref: str) -> str:
+    """The ref, if it is the full name of a branch or a tag, or stands for a commit; ValueError if not."""
+    check_ref(re.sub("^refs/(tags|commits)/", "refs/heads/", ref))
+    return ref
+
+
+def _is_tag(ref: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(ref, pattern) for pattern in patterns)
 
 
 def _ours(ref: str) -> str:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import quote
 
 import structlog
 
 from deployer.adapters.git import local_git_dir
-from deployer.core.types import Absent, Desired, Invalid, NotRead
+from deployer.core.status import Freshness
+from deployer.core.types import Absent, Desired, Invalid, NotRead, Revision, Rewritten, Unverified, Wanted
 from deployer.engine.sources._owner import Owner
 from deployer.engine.sources._reading import schema_for
 from deployer.engine.sources._values import (
@@ -24,6 +26,7 @@ from deployer.engine.sources._values import (
     RefMoved,
     RepositoryLook,
     RepositorySpec,
+    Verify,
 )
 from deployer.engine.sources._watch import Watcher
 
@@ -31,9 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
     from pathlib import Path
 
-    from deployer.core.types import Wanted
 
-__all__ = ["EnvironmentSource", "Looks", "RefMoved", "RepositoryLook", "RepositorySpec", "Sources"]
+__all__ = ["EnvironmentSource", "Looks", "RefMoved", "RepositoryLook", "RepositorySpec", "Sources", "Verify"]
 
 _SPREAD_SECONDS = 0.01
 """Between the first looks at two repositories: 500 git processes at once would be late all together."""
@@ -64,11 +66,10 @@ class Sources:
         self._watcher = Watcher()
         self._watched = watch and any(local_git_dir(spec.url) is not None for spec in repositories)
         self._lock = threading.Lock()
-        # With the Ray whose schema it was read with. One value, so that a pass never sees half of a change.
-        self._published: Mapping[str, tuple[Wanted, str | None]] = {
-            source.environment: (
-                NotRead(why=f"the first look at repository {source.repository} is under way"),
-                None,
+        # One value, so that a pass never sees half of a change.
+        self._published: Mapping[str, _Published] = {
+            source.environment: _Published(
+                wanted=NotRead(why=f"the first look at repository {source.repository} is under way")
             )
             for source in environments
         }
@@ -87,7 +88,7 @@ class Sources:
 
     def wanted(self, environment: str) -> Wanted:
         """The newest published state. Never blocks. KeyError for an environment that is not followed."""
-        return self._published[environment][0]
+        return self._published[environment].wanted
 
     def runs(self, environment: str, ray_version: str) -> bool:
         """The environment's cluster runs this Ray; whether what is published was checked for it.
@@ -97,10 +98,38 @@ class Sources:
         """
         owner = self._owner_of[environment]
         owner.runs(environment, ray_version)
-        if self._published[environment][1] in {None, schema_for(ray_version).ray_version}:
+        if self._published[environment].schema in {None, schema_for(ray_version).ray_version}:
             return True
         owner.wake()
         return False
+
+    def compared(self, environment: str, since: Revision | None) -> bool:
+        """The environment wanted `since` last; whether what is published was compared with that.
+
+        If not, it is, and the environment is enqueued then. Does not wait. KeyError for an environment that
+        is not followed.
+        """
+        published = self._published[environment]
+        if since is None:
+            return True
+        owner = self._owner_of[environment]
+        owner.follows_from(environment, since)
+        wanted = published.wanted
+        if not isinstance(wanted, Desired):
+            return True
+        if since == published.since or since.commit == wanted.release.revision.commit:
+            return True
+        owner.wake()
+        return False
+
+    def freshness(self, environment: str) -> Freshness:
+        """When what is published was last known to be true, and what is in the way since."""
+        looks = self._owner_of[environment].looks
+        return Freshness(seen_at=looks.seen_at, trouble=looks.trouble)
+
+    def hooked(self, repository: str) -> None:
+        """The forge says that something was pushed. Does not wait. KeyError if it is not followed."""
+        self._owners[repository].hooked()
 
     def start(self) -> None:
         """Start one thread per repository; the first looks are spread out."""
@@ -130,13 +159,24 @@ class Sources:
                 log.warning("git_thread_left_behind", repository=name)
         self._watcher.stop()
 
-    def _publish(self, environment: str, wanted: Wanted, schema: str) -> None:
+    def _publish(self, environment: str, wanted: Wanted, schema: str, since: Revision | None) -> None:
+        read_for = None if isinstance(wanted, NotRead) else schema
+        after = _Published(wanted=wanted, schema=read_for, since=since)
         with self._lock:
-            before, read_with = self._published[environment]
-            read_for = None if isinstance(wanted, NotRead) else schema
-            self._published = {**self._published, environment: (wanted, read_for)}
-        if read_for != read_with or _meaning(before) != _meaning(wanted):
+            before = self._published[environment]
+            self._published = {**self._published, environment: after}
+        is_other = (before.schema, before.since) != (after.schema, after.since)
+        if is_other or _meaning(before.wanted) != _meaning(wanted):
             self._enqueue(environment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Published:
+    """What git wants, the Ray whose schema it was read with, and what it was compared with."""
+
+    wanted: Wanted
+    schema: str | None = None
+    since: Revision | None = None
 
 
 def _meaning(wanted: Wanted) -> tuple[Hashable, ...]:
@@ -150,6 +190,10 @@ def _meaning(wanted: Wanted) -> tuple[Hashable, ...]:
             return Desired, wanted.release.digest, wanted.policy, wanted.notes
         case Invalid():
             return Invalid, wanted.problems
+        case Unverified():
+            return Unverified, wanted.revision.commit, wanted.why
+        case Rewritten():
+            return Rewritten, wanted.revision.commit
         case Absent():
             return Absent, wanted.why
         case NotRead():

@@ -7,24 +7,31 @@ nothing that a file holds can raise out of here: what cannot be used is an `Inva
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, assert_never
 
 import structlog
 
 from deployer.adapters import schemas
-from deployer.adapters.git import GitUnavailable
+from deployer.adapters.git import RANGE_LIMIT, GitUnavailable, Unsigned, Verifier
 from deployer.core import policy, serve_config
 from deployer.core.errors import InvalidConfig, Problem
-from deployer.core.types import Absent, Desired, Invalid, Policy, Release
+from deployer.core.source import TAGS, Branch, Pinned, Tags
+from deployer.core.types import Absent, Desired, Invalid, Lineage, Policy, Release, Unverified
+from deployer.engine.sources._values import Verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Hashable
+    from pathlib import Path
 
     from deployer.adapters.git import Mirror
     from deployer.core.document import Document
     from deployer.core.serve_schema import Schema
-    from deployer.core.types import Wanted
+    from deployer.core.types import Revision, Signature, Wanted
     from deployer.engine.sources._values import EnvironmentSource
+
+_SIGNATURES = 50
+"""Signatures of a range that are kept; all of them were verified."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,34 +39,87 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an environment follows, as it is in the mirror: the ref and its object's id.
+
+    `tags` are the names of all tags that the repository has; None if it could not be asked.
+    """
+
+    ref: str
+    id: str
+    tags: frozenset[str] | None = None
+
+
 class EnvironmentReader:
     """Reads one environment. Parsing a 10 KB file takes 30 ms, so it is done once per content."""
 
-    def __init__(self, source: EnvironmentSource) -> None:
-        """Take where the environment's files are."""
+    def __init__(self, source: EnvironmentSource, home: Path) -> None:
+        """Take where the environment's files are, and a folder of ours for what verifies signatures."""
         self.source = source
+        self._verifier = Verifier(source.signers, home) if source.verify is not Verify.NONE else None
         self._config = ParsedFile(source.file(serve_config.FILE), serve_config.parse)
         self._policy = ParsedFile(source.file(policy.FILE), policy.parse)
 
-    def read(self, mirror: Mirror, heads: Mapping[str, str], schema: Schema) -> Wanted:
-        """What git wants of the environment, with the branches where `heads` says. Raises GitUnavailable.
+    def choose(self, refs: Collection[str]) -> str | None:
+        """The ref to read of those that the repository has; None if there is none."""
+        match self.source.source:
+            case Branch(name=_) as branch:
+                return branch.ref if branch.ref in refs else None
+            case Tags() as tags:
+                newest = tags.newest([ref.removeprefix(TAGS) for ref in refs if ref.startswith(TAGS)])
+                return None if newest is None else TAGS + newest
+            case Pinned() as pinned:
+                return pinned.ref
+            case source:
+                assert_never(source)
+
+    def state(self) -> Hashable:
+        """What the outcome depends on besides the repository, the schema and the release before."""
+        try:
+            return self._verifier.state() if self._verifier is not None else None
+        except GitUnavailable as error:
+            return error.why
+
+    def read(self, mirror: Mirror, found: Found | None, schema: Schema, since: Revision | None) -> Wanted:
+        """What git wants of the environment, which wanted `since` before. Raises GitUnavailable.
 
         The config is held against the schema of the Ray that `environment.yaml` names, else against `schema`.
         """
         source = self.source
-        commit = heads.get(source.ref)
+        of = f"{source.source} of repository {source.repository}"
+        if found is None:
+            return Absent(why=f"there is no {source.source} in repository {source.repository}")
+        commit = mirror.commit_of(found.id)
         if commit is None:
-            return Absent(why=f"there is no branch {source.branch} in repository {source.repository}")
-        revision = mirror.revision(commit)
-        judged = self._policy.at(mirror, commit)
+            return Absent(why=f"{of} stands for no commit")
+        tag = found.ref.removeprefix(TAGS) if found.ref.startswith(TAGS) else None
+        revision = replace(mirror.revision(commit), tag=tag)
+        lineage = self._lineage(mirror, found, revision, since)
+        try:
+            signatures = self._verified(mirror, commit, since)
+        except Unsigned as error:
+            return Unverified(revision=revision, commit=error.commit, why=error.why)
+        return self._parsed(mirror, revision, of, schema, lineage, signatures)
+
+    def _parsed(
+        self,
+        mirror: Mirror,
+        revision: Revision,
+        of: str,
+        schema: Schema,
+        lineage: Lineage | None,
+        signatures: tuple[Signature, ...],
+    ) -> Wanted:
+        """What the two files at a commit that may be deployed say."""
+        judged = self._policy.at(mirror, revision.commit)
         try:
             schema = _pinned(judged) or schema
         except InvalidConfig as error:
             judged = error
-        config = self._config.at(mirror, commit, schema)
+        config = self._config.at(mirror, revision.commit, schema)
         if config is None:
-            where = f"branch {source.branch} of repository {source.repository}"
-            return Absent(why=f"there is no {self._config.path} on {where}")
+            return Absent(why=f"there is no {self._config.path} on {of}")
         problems = [
             found for part in (config, judged) if isinstance(part, InvalidConfig) for found in part.problems
         ]
@@ -73,7 +133,53 @@ class EnvironmentReader:
                 policy.agree(resolved, rules, document)
             except InvalidConfig as error:
                 return Invalid(revision=revision, problems=error.problems)
-        return Desired(release=Release(revision=revision, config=resolved), policy=rules, notes=notes)
+        return Desired(
+            release=Release(revision=revision, config=resolved),
+            policy=rules,
+            notes=notes,
+            signatures=signatures,
+            lineage=lineage,
+            accepts_rewrites=self.source.accepts_rewrites,
+        )
+
+    def _lineage(
+        self, mirror: Mirror, found: Found, revision: Revision, since: Revision | None
+    ) -> Lineage | None:
+        """How the commit stands to the one before."""
+        source, commit = self.source.source, revision.commit
+        if since is None or since.commit == commit:
+            return None
+        match source:
+            case Branch():
+                between = mirror.overtaken(commit, since.commit, found.ref)
+                what = f"{source} was rewritten, or is another one: it does not hold {since.short}"
+                return Lineage(
+                    since=since.commit,
+                    rewritten=f"{what}, which was deployed before" if between is None else "",
+                    between=between or (),
+                )
+            case Tags():
+                tags = found.tags if found.tags is not None else {since.tag or ""}
+                betrayed = source.betrayed(since, revision.tag or "", commit, tags)
+                return Lineage(since=since.commit, rewritten=betrayed)
+            case Pinned():
+                # The operator's own choice follows from the settings.
+                return Lineage(since=since.commit)
+            case _:
+                assert_never(source)
+
+    def _verified(self, mirror: Mirror, commit: str, since: Revision | None) -> tuple[Signature, ...]:
+        """The signatures that are asked for. Raises Unsigned for the newest commit that has none."""
+        if self._verifier is None:
+            return ()
+        signatures: tuple[Signature, ...] = (mirror.verify(self._verifier, commit),)
+        if self.source.verify is Verify.RANGE and since is not None and since.commit != commit:
+            more = mirror.between(since.commit, commit)
+            if len(more) > RANGE_LIMIT:
+                why = f"more than {RANGE_LIMIT:,} commits came since {since.short}, too many to verify each"
+                raise Unsigned(commit, f"{why}: set `verify: head` until this one is deployed")
+            signatures += tuple(mirror.verify(self._verifier, one) for one in more)
+        return signatures[:_SIGNATURES]
 
 
 def schema_for(ray_version: str | None) -> Schema:

@@ -6,12 +6,22 @@ is always a full name, and a path stays inside its repository.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from enum import StrEnum
+from pathlib import PurePosixPath
 
-from deployer.adapters.git import check_ref
+from deployer.adapters.git import Access, Signers, check_ref
+from deployer.core.source import Branch, Source
 from deployer.core.types import Revision
+
+
+class Verify(StrEnum):
+    """Which commits must be signed."""
+
+    NONE = "none"
+    HEAD = "head"
+    RANGE = "range"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,32 +31,33 @@ class RepositorySpec:
     name: str
     url: str
     poll_seconds: float
-    token_file: Path | None = None
-    username: str = "git"
-    ca_file: Path | None = None
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSource:
-    """Where an environment's files are: a folder (`.` for the root) on a branch (`refs/heads/...`)."""
+    """Where an environment's files are: a folder (`.` for the root) of what is followed.
+
+    `verify` says whose signatures are asked for: of the commit (HEAD), or of all since the one before
+    (RANGE), by `signers`. `accepts_rewrites`: a branch that was rewritten is deployed all the same.
+    """
 
     environment: str
     repository: str
-    ref: str
+    source: Source
     path: str
+    verify: Verify = Verify.NONE
+    signers: Signers = field(default_factory=Signers)
+    accepts_rewrites: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a short branch name, and a path that leaves the repository."""
-        check_ref(self.ref)
+        """Refuse a name that git does not allow, and a path that leaves the repository."""
+        if isinstance(self.source, Branch):
+            check_ref(self.source.ref)
         path = PurePosixPath(self.path)
         if path.is_absolute() or ".." in path.parts:
             message = f"{self.path!r} is not a path inside a repository: write it as environments/<name>"
             raise ValueError(message)
-
-    @property
-    def branch(self) -> str:
-        """The branch as people write it."""
-        return self.ref.removeprefix("refs/heads/")
 
     def file(self, name: str) -> str:
         """The repository's name for a file of this environment."""
@@ -83,7 +94,11 @@ class RepositoryLook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """How many looks at a repository have ended, and why the last one brought nothing, as a sentence."""
+    """How many looks at a repository have ended, and why the last one brought nothing, as a sentence.
+
+    `seen_at` is when the last one began that brought something: what is published was true then.
+    """
 
     ended: int = 0
     trouble: str | None = None
+    seen_at: datetime | None = None

@@ -1,17 +1,22 @@
-"""Mirrors to test: of a local repository, over HTTP with a token, over ssh."""
+"""Mirrors to test: of a local repository, over HTTP and TLS with a token, ssh, git's own protocol."""
 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deployer.adapters.git import Mirror
+from deployer.adapters.git import Access, Mirror
 from tests.contract.git_mirror.world import TOKEN, NewMirror, World, put_program
+from tests.support.git_daemon import git_daemon
 from tests.support.git_server import serving
 from tests.support.repos import BareRepo
+from tests.support.sshd import SshServer
+from tests.support.tls import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,24 +58,51 @@ def fake_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_program(tmp_path / "ssh-bin" / "ssh", FAKE_SSH, monkeypatch)
 
 
-@pytest.fixture(params=["file", "http", "ssh"])
-def world(
-    request: pytest.FixtureRequest, tmp_path: Path, new_mirror: NewMirror, fake_ssh: None
-) -> Iterator[World]:
-    """One repository, over each kind of remote."""
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority whose certificates the https servers have."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """An ssh server for all tests: it serves whatever repository is named."""
+    server = SshServer(tmp_path_factory.mktemp("ssh"))
+    with server.running():
+        yield server
+
+
+@pytest.fixture(params=["file", "http", "https", "ssh", "sshd", "git"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, new_mirror: NewMirror) -> Iterator[World]:
+    """One repository, over each kind of remote. `ssh` is the user's own ssh, `sshd` that with a key file."""
     origin = BareRepo(tmp_path / "origin.git")
-    match request.param:
-        case "http":
-            token_file = tmp_path / "token"
-            token_file.write_text(TOKEN + "\n")
-            with serving(tmp_path, token=TOKEN) as server:
-                make = partial(new_mirror, server.url("origin.git"), token_file=token_file)
-                yield World(folder=tmp_path, origin=origin, mirror=make, server=server)
-        case "ssh":
-            make = partial(new_mirror, f"ssh://git@git.example.com{origin.path}")
-            yield World(folder=tmp_path, origin=origin, mirror=make)
-        case _:
-            yield World(folder=tmp_path, origin=origin, mirror=partial(new_mirror, origin.url))
+    token_file = tmp_path / "token"
+    token_file.write_text(TOKEN + "\n")
+    access = Access()
+    with ExitStack() as servers:
+        server = None
+        match request.param:
+            case "http" | "https" as scheme:
+                tls = None
+                access = Access(token_file=token_file)
+                if scheme == "https":
+                    authority: Authority = request.getfixturevalue("authority")
+                    tls, access = authority.server(), replace(access, ca_file=authority.file)
+                server = servers.enter_context(serving(tmp_path, token=TOKEN, tls=tls))
+                url = server.url("origin.git")
+            case "ssh":
+                request.getfixturevalue("fake_ssh")
+                url = f"ssh://git@git.example.com{origin.path}"
+            case "sshd":
+                sshd: SshServer = request.getfixturevalue("sshd")
+                access = Access(ssh_key_file=sshd.key_file, known_hosts_file=sshd.known_hosts_file)
+                url = sshd.url(origin.path)
+            case "git":
+                url = servers.enter_context(git_daemon(tmp_path)).url("origin.git")
+            case _:
+                url = origin.url
+        make = partial(new_mirror, url, access=access)
+        yield World(folder=tmp_path, origin=origin, mirror=make, server=server)
 
 
 @pytest.fixture

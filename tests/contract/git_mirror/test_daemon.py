@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.adapters.git import GitUnavailable
+from deployer.adapters.git import Access, GitUnavailable
 from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, NewMirror, World, bring, children, proc, text
 from tests.support.eventually import eventually
 from tests.support.git_server import serving
@@ -119,7 +119,7 @@ def test_the_token_is_in_no_argument_and_no_environment(tmp_path: Path, new_mirr
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
     with serving(tmp_path, token=TOKEN) as server:
-        mirror = new_mirror(server.url("origin.git"), token_file=token_file)
+        mirror = new_mirror(server.url("origin.git"), access=Access(token_file=token_file))
         mirror.known_heads()
         server.hold.set()
 
@@ -150,7 +150,9 @@ def test_the_token_is_given_to_its_own_server_only(tmp_path: Path, new_mirror: N
     """A proxy or another host that asks for a password gets nothing."""
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN + "\nsecond line\n")
-    mirror = new_mirror("https://git.example.com:8443/x.git", token_file=token_file, username="ada")
+    mirror = new_mirror(
+        "https://git.example.com:8443/x.git", access=Access(token_file=token_file, username="ada")
+    )
     mirror.known_heads()
     environment = mirror._remote.environment(tmp_path / "mirror.git")
 

@@ -162,6 +162,8 @@ def test_a_commit_that_git_finds_malformed_is_refused(local: World) -> None:
         "refs/heads/.a",
         "refs/heads/a@{1}",
         "refs/heads/\n",
+        "refs/heads/-x",
+        "refs/heads/--upload-pack=x",
     ],
 )
 def test_a_ref_that_is_no_branch_name_is_refused(ref: str) -> None:
@@ -177,7 +179,10 @@ def test_a_ref_that_is_no_branch_name_is_refused(ref: str) -> None:
         ("ssh://ada:hunter22@git.example.com/x.git", "holds a password"),
         ("https://hunter22@git.example.com/x.git", "holds a user name or a token"),
         ("ext::sh -c hunter22", "starts with https://"),
-        ("git://git.example.com/hunter22", "starts with https://"),
+        ("git://hunter22@git.example.com/x.git", "holds a user name or a token"),
+        ("svn://git.example.com/hunter22", "starts with https://"),
+        ("-oProxyCommand=hunter22:x.git", "starts with https://"),
+        ("git@-oProxyCommand=hunter22:x.git", "starts with https://"),
         ("hunter22/relative", "starts with https://"),
         ("-uhunter22", "starts with https://"),
     ],

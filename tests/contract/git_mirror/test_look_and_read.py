@@ -39,7 +39,7 @@ def test_an_empty_repository_has_no_heads(mirror: Mirror) -> None:
     assert mirror.fetch({}) == {}
 
 
-@pytest.mark.parametrize("ref", [MAIN, "refs/heads/env/staging", "refs/heads/fix-1.2_x", "refs/heads/-x"])
+@pytest.mark.parametrize("ref", [MAIN, "refs/heads/env/staging", "refs/heads/fix-1.2_x", "refs/heads/a/-x"])
 def test_ordinary_branch_names_are_taken(ref: str) -> None:
     """Slashes, dots and dashes are in real branch names; git agrees."""
     assert check_ref(ref) == ref

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deployer.adapters.git import GitUnavailable, Mirror
+from deployer.adapters.git import Access, GitUnavailable, Mirror
 from tests.contract.git_mirror.world import CONFIG, MAIN, TOKEN, NewMirror, bring, children, put_program, text
 from tests.support.eventually import eventually
 from tests.support.git_server import serving
@@ -111,7 +111,7 @@ def test_what_a_server_refuses_is_one_sentence_with_the_next_step(
         server.status, server.location = status, other.url("")[:-1] if status == 302 else ""
         url = server.url("origin.git")
         files = {name: tmp_path / file for name, file in options.items()}
-        mirror = new_mirror(url, token_file=files.get("token_file"))
+        mirror = new_mirror(url, access=Access(token_file=files.get("token_file")))
 
         with pytest.raises(GitUnavailable) as caught:
             mirror.heads([MAIN])
@@ -131,7 +131,7 @@ def test_a_state_directory_where_nothing_may_run_is_said(tmp_path: Path, new_mir
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
     with serving(tmp_path, token=TOKEN) as server:
-        mirror = new_mirror(server.url("origin.git"), token_file=token_file)
+        mirror = new_mirror(server.url("origin.git"), access=Access(token_file=token_file))
         mirror.known_heads()
         (tmp_path / "mirror.git" / "askpass").chmod(0o600)
 
@@ -152,7 +152,9 @@ def test_a_server_is_trusted_by_the_ca_file_alone(tmp_path: Path, new_mirror: Ne
     with serving(tmp_path, tls=tls) as server:
         url = server.url("origin.git")
 
-        assert new_mirror(url, "trusting.git", ca_file=certificate).heads([MAIN]) == {MAIN: commit}
+        assert new_mirror(url, "trusting.git", access=Access(ca_file=certificate)).heads([MAIN]) == {
+            MAIN: commit
+        }
         with pytest.raises(GitUnavailable, match="certificate is not trusted: check the URL and ca_file"):
             new_mirror(url, "wary.git").heads([MAIN])
 
@@ -215,7 +217,11 @@ def test_a_repository_with_sha256_names_is_refused(tmp_path: Path, new_mirror: N
 def test_a_token_that_nobody_would_be_given_is_refused(tmp_path: Path) -> None:
     """A token has no use with ssh: who set one expects something that will not happen."""
     with pytest.raises(ValueError, match="tokens are for https"):
-        Mirror(tmp_path / "mirror.git", "ssh://git.example.com/x.git", token_file=tmp_path / "token")
+        Mirror(
+            tmp_path / "mirror.git",
+            "ssh://git.example.com/x.git",
+            access=Access(token_file=tmp_path / "token"),
+        )
 
 
 def test_a_state_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:

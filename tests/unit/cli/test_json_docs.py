@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deployer.cli.doctor import Line
+from deployer.cli.doctor import to_json as doctor_json
+from deployer.cli.doctoring.finding import GROUPS, warn
+from deployer.cli.doctoring.finding import Check as DoctorCheck
+from deployer.cli.doctoring.finding import State as DoctorState
 from deployer.cli.status import _never_seen
 from deployer.core.events import (
     Checked,
@@ -59,10 +64,11 @@ A, B, C = release("a"), release("b"), release("c")
 VALUES = {
     *(
         str(one.value)
-        for kind in (Sync, Health, Mode, Kind, Result, FailureClass, DriftClass)
+        for kind in (Sync, Health, Mode, Kind, Result, FailureClass, DriftClass, DoctorState)
         for one in kind
     ),
     *(phase.value for phase in Phase),
+    *GROUPS,
     *("applying", "stabilize", "check", "soak", "push", "deployer", "null", DECIDED),
 }
 """What stands in backticks on the page and is no field."""
@@ -190,6 +196,14 @@ def test_every_field_of_history_is_documented_and_no_other() -> None:
     assert list(differences("history", {path for one in shown for path in paths(one)})) == []
     assert {frozenset(entry) for entry in shown} == {frozenset(shown[0])}
     assert {entry["result"] for entry in shown} >= {"good", "failed", "in_progress", "superseded"}
+
+
+def test_every_field_of_doctor_is_documented_and_no_other() -> None:
+    """Whatever is found, it has the same fields."""
+    check = DoctorCheck(group="git", subject="git", limit=1, ask=list)
+    shown = doctor_json([Line(check=check, finding=warn("it is old", "Install another."))])
+
+    assert list(differences("doctor", paths(shown))) == []
 
 
 @pytest.mark.parametrize(

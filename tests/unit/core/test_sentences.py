@@ -116,7 +116,9 @@ def test_what_the_cluster_runs_after_what_went_wrong(history: tuple[Event, ...],
     """The first question when git wants nothing that can be deployed."""
     wanted = Absent(why="branch env/staging is gone")
 
-    assert sentences.nothing_to_deploy(wanted, record_of(*history)) == f"Branch env/staging is gone. {says}"
+    record = record_of(*history)
+    orphaned = "staging is orphaned: what runs stays. " if record.rollouts else ""
+    assert sentences.nothing_to_deploy(wanted, record) == f"Branch env/staging is gone. {orphaned}{says}"
     assert sentences.nothing_to_deploy(NotRead(why="x"), record_of(*history)) == f"X. {says}"
 
 

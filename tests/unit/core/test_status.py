@@ -192,7 +192,9 @@ def repair_failed(kind: Kind) -> Record:
         pytest.param(
             NotRead(why="x"), running(A), A_GOOD, (Sync.UNKNOWN, Health.HEALTHY, Mode.AUTO), id="git not read"
         ),
-        pytest.param(Absent(why="x"), running(A), A_GOOD, (OUT, Health.HEALTHY, Mode.AUTO), id="branch gone"),
+        pytest.param(
+            Absent(why="x"), running(A), A_GOOD, (OUT, Health.HEALTHY, Mode.ORPHANED), id="branch gone"
+        ),
         pytest.param(desired(A), live(), EMPTY, (OUT, Health.MISSING, Mode.AUTO), id="nothing yet"),
         pytest.param(
             desired(A),
@@ -340,12 +342,22 @@ def test_the_json_of_a_rollout_in_flight() -> None:
             "digest": A.digest,
             "subject": "commit a",
             "author": "Ada <ada@example.com>",
+            "committer": "Ada <ada@example.com>",
+            "co_authors": [],
+            "merged": None,
+            "pull_request": None,
+            "tag": None,
         },
         "wanted": {
             "revision": B.revision.commit,
             "digest": B.digest,
             "subject": "commit b",
             "author": "Ada <ada@example.com>",
+            "committer": "Ada <ada@example.com>",
+            "co_authors": [],
+            "merged": None,
+            "pull_request": None,
+            "tag": None,
         },
         "rollout": {
             "id": "staging#2",
@@ -400,6 +412,7 @@ def test_the_json_of_a_rollout_in_flight() -> None:
         "drift": None,
         "starved": None,
         "last_failure": None,
+        "git": {"seen_at": None, "trouble": None},
         "policy": {"line": 9, "seconds": None},
         "apps": [
             {

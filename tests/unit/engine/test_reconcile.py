@@ -19,6 +19,7 @@ from deployer.core.events import Applied, Checked, Kind, LogKept, Paused, RetryA
 from deployer.core.live import Live
 from deployer.core.record import Result
 from deployer.core.scrub import scrub, secrets_of
+from deployer.core.status import Freshness
 from deployer.core.types import Check, Deadlines, NotRead, Policy, Release
 from deployer.engine import reconcile
 from deployer.engine.outbox import Outbox, Row
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from deployer.core.live import Observation
     from deployer.core.record import Record, Rollout
     from deployer.core.status import Status
-    from deployer.core.types import Wanted
+    from deployer.core.types import Revision, Wanted
 
 NAME, OTHER = "staging", "production"
 QUICK = Policy(stability_window=0, soak=0, deadlines=Deadlines(schedule=10))
@@ -76,6 +77,14 @@ class Scene:
     def want(self, what: Release, policy: Policy = QUICK, name: str = NAME) -> None:
         """Git wants this."""
         self.git[name] = desired(what, policy)
+
+    def compared(self, environment: str, since: Revision | None) -> bool:
+        """What it gives out was compared with whatever came before."""
+        return True
+
+    def freshness(self, environment: str) -> Freshness:
+        """Nothing is known of when."""
+        return Freshness()
 
     def runs(self, environment: str, ray_version: str) -> bool:
         """Whether what is wanted was checked for that Ray (the `Sources` port)."""

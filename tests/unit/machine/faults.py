@@ -366,6 +366,15 @@ def waits_for_serves_verdict(
     return policy.decide(wanted, live, _judged(record, fail_fast_after=0), now, others)
 
 
+def follows_blindly(
+    wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
+) -> Action:
+    """A branch that was rewritten is deployed like any other."""
+    if isinstance(wanted, Desired):
+        wanted = replace(wanted, lineage=None)
+    return policy.decide(wanted, live, record, now, others)
+
+
 def always_rolls_back(
     wanted: Wanted, live: Observation, record: Record, now: datetime, others: Others
 ) -> Action:
@@ -422,5 +431,6 @@ FAULTS: dict[Decide, str] = {
     finishes_what_it_began: "git wants another digest than what is in flight",
     waits_for_serves_verdict: "starts fail, and it is waited for more",
     always_rolls_back: "a rollback, although that is switched off",
+    follows_blindly: "a deploy of what git does not want",
 }
 """Each with the promise that it breaks, in the words of whoever notices it: a regular expression."""

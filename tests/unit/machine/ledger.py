@@ -118,6 +118,8 @@ class Ledger:
     good_policy: Policy | None = None
     git: Desired | None = None
     """What git says now, if that can be deployed; the daemon may not know it yet."""
+    rewritten: Desired | None = None
+    """What git said last that does not follow from what it had said before."""
     owned: set[str] = field(default_factory=set)
     held: dict[str, int] = field(default_factory=dict)
     """The digests that are held, each with the number of tries that a person allowed."""
@@ -360,6 +362,9 @@ class Ledger:
                 self.is_paused = False
             case RetryAsked():
                 demand(event.actor != DAEMON, "a retry that nobody asked for")
+                if event.accepts is not None:
+                    self._accepted(event.accepts)
+                    return
                 if event.digest in self.held:
                     self.held[event.digest] = 1
                 self.heals.clear()
@@ -382,6 +387,12 @@ class Ledger:
         self.news.add(self.wanted)
         if self.rollout is None:
             self.is_stuck = False
+
+    def _accepted(self, commit: str) -> None:
+        """A person lets one rewritten commit through. By now git may say something else."""
+        found = self.rewritten
+        if found is not None and found.release.revision.commit == commit and self.git is None:
+            self.git = found
 
     def _forbid_retries(self, but: str | None = None) -> None:
         self.held = {digest: tries if digest == but else 0 for digest, tries in self.held.items()}

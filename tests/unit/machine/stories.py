@@ -57,6 +57,15 @@ class Stories(RuleBasedStateMachine):
         self.world.advance(0.5)
         self.world.fake.sick = False
 
+    @rule(config=st.sampled_from(GOOD), is_accepted=st.booleans())
+    def force_push(self, config: str, is_accepted: bool) -> None:
+        """The branch is rewritten; a person may say that it is meant, or it is put right by the next push."""
+        self.world.force_push(self.fresh(config))
+        self.run_to_rest()
+        if is_accepted:
+            self.world.ask("retry")
+            self.run_to_rest()
+
     @rule(is_failing=st.booleans())
     def answers(self, is_failing: bool) -> None:
         """The application answers its check with an error, or no longer."""

@@ -8,21 +8,21 @@ people. Each has a ledger that compares all of it with the promises.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hypothesis import reject
 
 from deployer.adapters.serve import Rejected, Unclear
-from deployer.core import commands
+from deployer.core import commands, lineage
 from deployer.core import decide as policy
 from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Rollout, evolve, fold
 from deployer.core.rest import IDLE_SECONDS
 from deployer.core.rollouts import is_live
-from deployer.core.status import Status
-from deployer.core.types import Absent, Desired, NotRead, Release, Wanted
+from deployer.core.status import Freshness, Status
+from deployer.core.types import Absent, Desired, Lineage, NotRead, Release, Wanted
 from deployer.engine.reconcile import After, BackOff, GiveUp, Outcome, Reconciler
 from deployer.engine.reconcile import Policy as Decide
 from tests.support.build import START, revision
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from deployer.core.checks import Answer
     from deployer.core.events import Event, LogSource
-    from deployer.core.types import Check
+    from deployer.core.types import Check, Revision
 
 _FINE_SECONDS = 0.5
 """Between two looks of the ledgers at the cluster: nothing in it lasts for less, but for one tick."""
@@ -184,6 +184,14 @@ class World:
 
     # --- what the daemon asks ----------------------------------------------------------------------------
 
+    def compared(self, environment: str, since: Revision | None) -> bool:
+        """What it gives out was compared with whatever came before."""
+        return True
+
+    def freshness(self, environment: str) -> Freshness:
+        """Nothing is known of when."""
+        return Freshness()
+
     def runs(self, environment: str, ray_version: str) -> bool:
         """Whatever is wanted here fits every Ray."""
         return True
@@ -211,6 +219,18 @@ class World:
         release = Release(revision=revision(f"push {self.pushes}"), config=ALL[config])
         self.git[name] = self.ledgers[name].git = Desired(release=release, policy=POLICIES[policy])
         self.due[name] = self.seconds
+
+    def force_push(self, config: str, policy: str = "plain") -> None:
+        """Another history, which does not hold what git wanted last: a person has to accept it."""
+        ledger, seen = self.ledgers[STAGING], self.record().seen
+        self.push(config, policy)
+        pushed = self.git[STAGING]
+        assert isinstance(pushed, Desired)
+        if seen is not None:
+            why = "branch env/staging was rewritten"
+            pushed = replace(pushed, lineage=Lineage(since=seen.revision.commit, rewritten=why))
+            self.git[STAGING] = ledger.rewritten = pushed
+            ledger.git = None
 
     def vanish(self, name: str = STAGING) -> None:
         """The branch is deleted."""
@@ -445,7 +465,7 @@ class World:
             self.require(
                 drift.what[1:-1] in status.message, f"drift that nobody is told of: {status.message}"
             )
-        if isinstance(git, Desired):
+        if isinstance(git, Desired) and isinstance(lineage.admitted(git, record), Desired):
             digest = git.release.digest
             is_right = is_live(record, digest) and git.release.config == ALL[NAMES[digest]]
             is_held = record.hold_of(digest) is not None

@@ -1,0 +1,47 @@
+"""Whether what git wants follows from what it wanted before, and what becomes of it if it does not.
+
+Owns that one rule. Must not know how commits are compared. Invariant: a rewritten branch or a moved tag is
+deployed only where the operator's settings or a person said so, and only for the very commit they saw.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployer.core.types import Desired, Rewritten
+
+if TYPE_CHECKING:
+    from deployer.core.record import Record
+    from deployer.core.types import Lineage, Wanted
+
+
+def admitted(wanted: Wanted, record: Record) -> Wanted:
+    """What git wants, unless it was rewritten and nobody has accepted that: then it is `Rewritten`."""
+    if not isinstance(wanted, Desired):
+        return wanted
+    revision, why = wanted.release.revision, rewritten(wanted, record)
+    if not why or wanted.accepts_rewrites or record.accepted == revision.commit:
+        return wanted
+    return Rewritten(revision=revision, why=why)
+
+
+def rewritten(desired: Desired, record: Record) -> str:
+    """Why it does not follow from what git wanted last; "" if it does, or if there is nothing to compare."""
+    lineage = _compared(desired, record)
+    return "" if lineage is None else lineage.rewritten
+
+
+def between(desired: Desired, record: Record) -> tuple[str, ...]:
+    """The commits that it overtook, if it was compared with what git wanted last."""
+    lineage = _compared(desired, record)
+    return () if lineage is None else lineage.between
+
+
+def _compared(desired: Desired, record: Record) -> Lineage | None:
+    """The comparison, if it is one with what git wanted last."""
+    lineage, seen = desired.lineage, record.seen
+    return (
+        lineage
+        if lineage is not None and seen is not None and lineage.since == seen.revision.commit
+        else None
+    )

@@ -1,0 +1,1 @@
+"""Repositories that were made to hurt: `python -m tests.hostile DIR` writes them."""
