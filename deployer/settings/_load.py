@@ -166,7 +166,8 @@ def _conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
             message = f"{_dotted(keys)}.{key}: {given[0]} already says what is deployed: remove one of them"
             yield (*keys, key), message
         signatures = _mapping(environment, "signatures")
-        if signatures.get("verify") != "none" and signatures and not _signers(signatures):
+        is_asked = "signatures" in environment and signatures.get("verify") != "none"
+        if is_asked and not _signers(signatures):
             what = f"{_dotted(keys)}.signatures does not say who may sign"
             message = f"{what}: add allowed_signers_file or gpg_keyring_file"
             yield (*keys, "signatures"), message

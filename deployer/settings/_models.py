@@ -58,6 +58,8 @@ def _one_or_more(value: Mapping[str, Any]) -> Mapping[str, Any]:
 _Name = Annotated[str, AfterValidator(values.name)]
 _SecretFile = Annotated[Path | None, _text(values.secret_file)]
 _PublicFile = Annotated[Path | None, _text(values.public_file)]
+_SshKeyFile = Annotated[Path | None, _text(values.ssh_key_file)]
+_KnownHostsFile = Annotated[Path | None, _text(values.known_hosts_file)]
 _Word = Annotated[str, _text(values.word)]
 
 
@@ -133,9 +135,9 @@ class Repository(Group):
     """The user name that goes with the token. Most forges take any."""
     ca_file: _PublicFile = None
     """The certificates (PEM) that https trusts instead of the system's."""
-    known_hosts_file: _PublicFile = None
+    known_hosts_file: _KnownHostsFile = None
     """The host keys that ssh takes, as `ssh-keyscan` writes them: check them with the server's owner."""
-    ssh_key_file: _SecretFile = None
+    ssh_key_file: _SshKeyFile = None
     """The private key for ssh, without a passphrase. Nobody but its owner may read it."""
     github_app: GithubApp | None = None
     """A GitHub App to be let in as, instead of a token."""

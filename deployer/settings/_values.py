@@ -248,6 +248,23 @@ def public_file(text: str, base: Base) -> Path:
     return path
 
 
+def ssh_key_file(text: str, base: Base) -> Path:
+    """A secret file whose name ssh can be given."""
+    return _plain_for_ssh(secret_file(text, base))
+
+
+def known_hosts_file(text: str, base: Base) -> Path:
+    """A file that is no secret, whose name ssh can be given."""
+    return _plain_for_ssh(public_file(text, base))
+
+
+def _plain_for_ssh(path: Path) -> Path:
+    """Refuse what ssh would read as its own: quotes, escapes, variables."""
+    if not {'"', "\\", "$"}.isdisjoint(str(path)):
+        _refuse('must be a path without ", \\ and $, which ssh does not take as they are')
+    return path
+
+
 def is_bare_word(text: str) -> bool:
     """Whether this may be a secret, put where its file's name belongs: then nothing shows it."""
     return "/" not in text and "." not in text
