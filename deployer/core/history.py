@@ -35,12 +35,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A release as people know it: the commit that explains it, the digest that decides."""
+    """A release as people know it: the commit that explains it, the digest that decides.
+
+    `merged` is the second parent of a merge, `pull_request` the number that its subject names, `tag` how it
+    was found.
+    """
 
     revision: str
     digest: str
     subject: str
     author: str
+    committer: str = ""
+    co_authors: tuple[str, ...] = ()
+    merged: str | None = None
+    pull_request: int | None = None
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +136,11 @@ def to_json(entry: Entry) -> dict[str, Any]:
             "digest": entry.release.digest,
             "subject": entry.release.subject,
             "author": entry.release.author,
+            "committer": entry.release.committer or None,
+            "co_authors": list(entry.release.co_authors),
+            "merged": entry.release.merged,
+            "pull_request": entry.release.pull_request,
+            "tag": entry.release.tag,
         },
         "trigger": entry.trigger,
         "actor": entry.actor,
@@ -164,6 +178,11 @@ def _summary(release: Release) -> Summary:
         digest=release.digest,
         subject=revision.subject,
         author=str(revision.author),
+        committer=str(revision.committer),
+        co_authors=tuple(str(person) for person in revision.co_authors),
+        merged=revision.merged.commit if revision.merged is not None else None,
+        pull_request=revision.pull_request,
+        tag=revision.tag,
     )
 
 

@@ -292,6 +292,20 @@ def test_what_is_not_compared_yet_is_compared_and_enqueued(site: Site) -> None:
     assert sources.compared("staging", replace(revision, commit=old))
 
 
+def test_it_is_compared_from_disk_while_git_is_away(site: Site) -> None:
+    """After a restart in an outage, of what was fetched and not deployed before: the pass need not wait."""
+    old = site.push()
+    sources = site.follow(Branch("main"))
+    first = until_commit(sources, old).release.revision
+    new = site.push()
+    until_commit(sources, new)
+    site.stop()
+    site.origin.path.rename(site.folder / "away.git")
+    again = site.follow(Branch("main"))
+    until_commit(again, new)
+    assert compared(again, first).rewritten == ""
+
+
 def test_a_merge_tells_whose_it_is(site: Site) -> None:
     """The pull request of a merge, what it brought in, and those who wrote it with the author."""
     base = site.push()

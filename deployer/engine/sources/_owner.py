@@ -258,23 +258,31 @@ class Owner:
         self._publish(name, wanted, schema.ray_version, since)
 
     def _read_from_disk(self, why: str) -> None:
-        """For environments of which nothing is known yet: what the mirror has, or why there is nothing."""
-        unread = [reader for reader in self._readers if reader.source.environment not in self._published_at]
+        """What the mirror has, or why there is nothing: for environments of which nothing is known yet.
+
+        Also for those that are to be compared with another commit by now.
+        """
         known: Mapping[str, str] = {}
         with suppress(GitUnavailable):
-            known = self._mirror.known_heads() if unread else {}
-        for reader in unread:
+            known = self._mirror.known_heads()
+        for reader in self._readers:
+            name = reader.source.environment
+            made_of = self._made_of(reader, known)
+            if self._published_at.get(name) == made_of:
+                continue
             if reader.choose(known) in known:
                 try:
                     self._read_one(reader, known, None)
-                    if not isinstance(reader.source.source, Tags):
-                        # Of the tags the mirror has only what was chosen last: the next look compares again.
-                        self._published_at[reader.source.environment] = self._made_of(reader, known)
-                    continue
                 except GitUnavailable:
                     known = {}  # the mirror is damaged as well: each try would cost a time-out
-            name = reader.source.environment
-            self._publish(name, NotRead(why=why), schema_for(self._ray_versions.get(name)).ray_version, None)
+                else:
+                    if not isinstance(reader.source.source, Tags):
+                        # Of the tags the mirror has only what was chosen last: the next look compares again.
+                        self._published_at[name] = made_of
+                    continue
+            if name not in self._published_at:
+                schema = schema_for(self._ray_versions.get(name))
+                self._publish(name, NotRead(why=why), schema.ray_version, None)
 
     def _succeeded(self) -> None:
         since, self._trouble_since = self._trouble_since, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from deployer.core.decide import POLICY
@@ -23,7 +24,7 @@ from deployer.core.events import (
 )
 from deployer.core.explain import DECIDED, NOT_REACHED, PASSED_OVER, explain
 from deployer.core.live import Observation, Unreachable
-from deployer.core.status import status, view
+from deployer.core.status import Freshness, status, view
 from deployer.core.times import timestamp
 from deployer.core.types import Absent, Check, Policy, Wanted
 from tests.support.build import app, at, desired, live, record_of, release
@@ -174,3 +175,18 @@ def test_a_status_of_an_older_version_is_explained_as_far_as_it_goes() -> None:
 
     assert explained["line"] is None
     assert {line["mark"] for line in explained["policy"]} == {NOT_REACHED}
+
+
+def test_how_fresh_git_is() -> None:
+    """How long before that look its head was last seen, why not since, and by which tag it was found."""
+    tagged = replace(A, revision=replace(A.revision, tag="v1.2.0"))
+    fresh = Freshness(seen_at=at(88), trouble="cannot read the repository: nothing answers there")
+    shown = view(replace(status(desired(tagged), live(), record_of(), NOW), git=fresh))
+    explained = explain({**json.loads(json.dumps(shown)), "observed_at": timestamp(NOW)})
+
+    assert evidence(explained, "git") == [
+        "head last seen 12 s before that",
+        "cannot read the repository: nothing answers there",
+    ]
+    assert evidence(explained, "git wants")[0].startswith(f'v1.2.0 {A.revision.short} "commit a"')
+    assert evidence(told(desired(A), live()), "git") == []
