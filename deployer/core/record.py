@@ -242,7 +242,9 @@ def _evolve(record: Record, event: Event) -> Record:
         case Seen():
             return _seen(record, event)
         case Refused():
-            return replace(record, refused=event, held=_without_retries(record, None))
+            accepted = record.accepted if event.commit == record.accepted else None
+            held = _without_retries(record, None)
+            return replace(record, refused=event, accepted=accepted, held=held)
         case Started():
             return _started(record, event)
         case Resubmitted():
@@ -563,6 +565,7 @@ def _rollback_asked(record: Record, event: RollbackAsked) -> Record:
     )
     return replace(
         record,
+        accepted=None,
         asked=event,
         good=event.release,
         good_rollout=event.made_good,

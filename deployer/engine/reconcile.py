@@ -23,7 +23,7 @@ import structlog
 
 from deployer.adapters.serve import LogUnavailable, Rejected, Unclear
 from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
-from deployer.core import checks, sentences
+from deployer.core import checks, lineage, sentences
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.announce import announcement
 from deployer.core.decide import decide, rejected, unanswered
@@ -46,6 +46,12 @@ _NOTES_LIMIT = 20
 """Events that one pass may write of the same facts. The longest legal row is seen, regained sight, resumed,
 observed, healthy, good, drifted, started, or one with failed and held in it; more means that `decide` does
 not converge: a bug, shown as an error."""
+
+_PUBLISHED_LIMIT = 10
+"""How often a pass asks what git wants, if that changes while it asks."""
+
+_COMPARE_SECONDS = 5.0
+"""So long it is not told that a commit is being compared: it takes milliseconds, unless git is away."""
 
 _TURN_SECONDS = 5.0
 """Before an environment asks again for its turn, if nobody has woken it: only for a wake-up that was lost."""
@@ -164,6 +170,7 @@ class Reconciler:
         self._remembered: dict[str, frozenset[str]] = {}
         self._blind_since: dict[str, float] = {}
         self._said: dict[str, tuple[str, str]] = {}
+        self._comparing: dict[str, float] = {}
 
     def run(self, environment: str) -> Outcome:
         """Run one pass. Errors of the outside world become outcomes; nothing else is caught but bugs."""
@@ -200,15 +207,7 @@ class Reconciler:
         self._remember(record)
         needs_room = record.starved is not None and record.rollout is None
         live = self._aged(environment, self._clusters[environment].observe(resources=needs_room))
-        fits = not isinstance(live, Live) or self._sources.runs(environment, live.ray_version)
-        # After that: what is published then was read for this Ray. Another may take what this one drops.
-        before = record.seen.revision if record.seen is not None else None
-        if not fits:
-            wanted: Wanted = _being_checked(live)
-        elif not self._sources.compared(environment, before):
-            wanted = NotRead(why="its commit is being compared with the one before")
-        else:
-            wanted = self._sources.wanted(environment)
+        wanted = self._wanted(environment, live, record)
         facts = _Facts(wanted=wanted, live=live, neighbours=self._owned_elsewhere(environment, record))
         noted: list[str] = []
         action = self._decide(facts, record)
@@ -223,6 +222,29 @@ class Reconciler:
         outcome = self._act(action, facts, record, noted)
         self._say(record, wanted, action, outcome, noted, started)
         return outcome
+
+    def _wanted(self, environment: str, live: Observation, record: Record) -> Wanted:
+        """What git wants, if it was read for this Ray and compared with what git wanted last; else NotRead.
+
+        Another Ray may take what this one drops, and nobody has said yet whether the branch was rewritten.
+        """
+        before = record.seen.revision if record.seen is not None else None
+        for _ in range(_PUBLISHED_LIMIT):
+            wanted = self._sources.wanted(environment)
+            fits = not isinstance(live, Live) or self._sources.runs(environment, live.ray_version)
+            is_compared = self._sources.compared(environment, before)
+            # Both answers are about what is published now: if that is another one by now, ask again.
+            if self._sources.wanted(environment) is wanted:
+                break
+        else:
+            return NotRead(why="git wants something else at every look")
+        if is_compared:
+            self._comparing.pop(environment, None)
+        else:
+            self._comparing.setdefault(environment, time.monotonic())
+        if not fits:
+            return _being_checked(live)
+        return wanted if is_compared else NotRead(why="its commit is being compared with the one before")
 
     def _aged(self, environment: str, live: Observation) -> Observation:
         """The observation; if the cluster is out of sight, with for how long, as this process knows it."""
@@ -256,7 +278,7 @@ class Reconciler:
         """
         owned: dict[str, str] = {}
         for neighbour in self._neighbours.get(environment, ()):
-            wanted = self._sources.wanted(neighbour)
+            wanted = lineage.admitted(self._sources.wanted(neighbour), self._store.load(neighbour))
             if isinstance(wanted, Desired):
                 names = {*wanted.release.config.applications(), *wanted.policy.owns} - record.apps
                 owned |= dict.fromkeys(names, neighbour)
@@ -347,6 +369,10 @@ class Reconciler:
 
     def _publish(self, facts: _Facts, record: Record, trouble: str = "") -> None:
         """Tell the state; `trouble` is what came in the way of a PUT, which no policy line knows."""
+        since = self._comparing.get(record.environment)
+        if since is not None and time.monotonic() - since < _COMPARE_SECONDS:
+            # For some milliseconds after a push: that git were not known then would only alarm people.
+            return
         now = self._now()
         state = status(facts.wanted, facts.live, record, now, facts.neighbours)
         state = replace(state, git=self._sources.freshness(record.environment))

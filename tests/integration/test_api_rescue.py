@@ -68,9 +68,9 @@ def test_a_sync_goes_on_over_a_restart(site: DaemonSite, monkeypatch: pytest.Mon
     may_look.set()
     told: list[dict[str, Any]] = []
 
-    def held(self: Mirror, refs: Any) -> Any:
+    def held(self: Mirror, *asked: Any) -> Any:
         assert may_look.wait(60)
-        return heads(self, refs)
+        return heads(self, *asked)
 
     def seen(self: Service, environment: str) -> dict[str, Any]:
         told.append(status(self, environment))

@@ -170,7 +170,7 @@ def test_a_tag_that_was_moved_or_deleted_does_not_follow(site: Site) -> None:
 
 
 def test_a_tag_is_read_from_disk_while_git_is_away(site: Site) -> None:
-    """After a restart in an outage: other tags are not known then, which betrays nothing; they are later."""
+    """After a restart in an outage nobody knows whether the tag deployed before is still there: it waits."""
     old, new = site.push(), site.push()
     site.tag("v1.2.0", old)
     first = until_commit(site.follow(TAGS), old).release.revision
@@ -182,7 +182,12 @@ def test_a_tag_is_read_from_disk_while_git_is_away(site: Site) -> None:
     site.origin.path.rename(away)
     sources = site.follow(TAGS)
     until_commit(sources, new)
-    assert compared(sources, first).rewritten == ""
+    assert not sources.compared("staging", first)
+    looks = sources.looks("configs").ended
+    eventually(
+        lambda: sources.looks("configs").ended > looks + 1, within=15, what="two looks at what is away"
+    )
+    assert not sources.compared("staging", first), "nobody can say that it follows"
     away.rename(site.origin.path)
 
     def told() -> bool:
@@ -414,3 +419,49 @@ def test_a_signers_file_that_is_gone_is_said(site: Site, keys: Keys) -> None:
     signed(site, keys)
     sources = site.follow(Branch("main"), verify=Verify.HEAD, signers=allowed)
     assert "allowed_signers" in until(sources, NotRead, "allowed_signers").why
+
+
+def test_a_range_of_tags_is_held_to_it_too(site: Site, keys: Keys) -> None:
+    """Every tag is fetched as a new ref, which begins with its commit: what lies between is fetched then."""
+    site.tag("v1.2.0", signed(site, keys))
+    sources = site.follow(TAGS, verify=Verify.RANGE, signers=signers(site, keys))
+    head = site.origin.head()
+    assert head is not None
+    sources.compared("staging", until_commit(sources, head).release.revision)
+    hidden = site.push()
+    site.tag("v1.3.0", signed(site, keys))
+    assert until(sources, Unverified).commit == hidden
+
+
+def test_a_merge_of_what_began_before_the_mirror_is_no_long_range(site: Site, keys: Keys) -> None:
+    """The first fetch cuts the history; what lies before the last release is not asked for signatures."""
+    base, _, _ = site.push(), site.push(), site.push()
+    sources = site.follow(Branch("main"), verify=Verify.RANGE, signers=signers(site, keys))
+    first = until_commit(sources, signed(site, keys)).release.revision
+    sources.compared("staging", first)
+    site.origin.branch("side", base)
+    main = site.origin.head()
+    assert main is not None
+    # A side branch of one signed commit that was forked off three commits before the first fetch.
+    site.origin.branch("main", base)
+    side = keys.sign(site.origin, ssh="ada")
+    site.origin.branch("main", main)
+    tree = site.origin.git("rev-parse", "main^{tree}")
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    merge = site.origin.git(*who, "commit-tree", tree, "-p", main, "-p", side, "-m", "merge")
+    site.origin.branch("main", merge)
+    head = keys.sign(site.origin, ssh="ada")
+    wanted = until(sources, Unverified, head)
+    assert wanted.commit == merge, "it is not signed itself; what came before the last release is not asked"
+
+
+def test_one_that_cannot_be_verified_delays_no_other(site: Site, keys: Keys) -> None:
+    """A missing file of signers is that environment's trouble: the pauses do not grow for the others."""
+    allowed = signers(site, keys)
+    assert allowed.allowed_signers_file is not None
+    allowed.allowed_signers_file.unlink()
+    site.push()
+    sources = site.follow(Branch("main"), verify=Verify.HEAD, signers=allowed)
+    until(sources, NotRead, "allowed_signers")
+    looks = sources.looks("configs").ended
+    eventually(lambda: sources.looks("configs").ended > looks + 5, within=5, what="looks at the usual pace")

@@ -19,7 +19,7 @@ _TEXT_LIMIT = 500
 _MESSAGE_LIMIT = 64 * 1024
 """Bytes of a message that are looked through for pull request and co-authors."""
 
-_PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)
+_PARENTS = re.compile(rb"\Atree [0-9a-f]{40}\n((?:parent [0-9a-f]{40}\n)*)")
 
 _PARENTS_LIMIT = 100
 """Parents that are kept. A merge of more is a joke."""
@@ -89,7 +89,11 @@ def parse_commit(commit: str, raw: bytes) -> Commit:
     author, _ = _identity(headers.get(b"author", b""), codec)
     committer, committed_at = _identity(headers.get(b"committer", b""), codec)
     subject = _line(message.lstrip(b"\n").split(b"\n\n", 1)[0], codec)
-    parents = tuple(found.decode() for found in _PARENT.findall(head)[:_PARENTS_LIMIT])
+    # Where git reads them and nowhere else: a line further down is another tool's, or a lie.
+    listed = _PARENTS.match(raw)
+    parents = tuple(
+        line[7:].decode() for line in (listed[1] if listed else b"").splitlines()[:_PARENTS_LIMIT]
+    )
     told = message[:_MESSAGE_LIMIT]
     revision = Revision(
         commit=commit,

@@ -24,7 +24,7 @@ import structlog
 
 from deployer.adapters.git._commands import Children
 from deployer.adapters.git._directory import Directory
-from deployer.adapters.git._errors import Failed, GitUnavailable, MirrorBroken, translated
+from deployer.adapters.git._errors import Failed, GitUnavailable, MirrorBroken, harmless, translated
 from deployer.adapters.git._listing import list_refs
 from deployer.adapters.git._local import local_git_dir, local_heads
 from deployer.adapters.git._reader import Reader, header
@@ -160,27 +160,21 @@ class Mirror:
         it was first fetched; where that is too late to tell, more is fetched.
         """
         with self._edge():
-            line = self._line(head)
-            if since in line:
-                return tuple(line[1 : line.index(since)])
-            for deeper in (*_DEEPER, None):
-                if self._is_ancestor(since, head):
-                    break
-                if not self._is_shallow():
-                    return None
-                self._deepen(ref, deeper)
-            if not self._is_ancestor(since, head):
-                return None
-            return self._rev_list("--first-parent", f"--max-count={_LINE + 1}", head, f"^{since}")[1:]
+            return self._reading(lambda _: self._overtaken(head, since, ref))
 
-    def between(self, since: str, head: str) -> tuple[str, ...]:
-        """All commits that `head` has and `since` has not, without `head`.
+    def between(self, since: str, head: str, ref: str) -> tuple[str, ...]:
+        """All commits that `head`, which `ref` was fetched at, has and `since` has not, without `head`.
 
         Of more than `RANGE_LIMIT` it gives that many and one more; if `since` is gone, all that `head` has.
+        The whole history is fetched for it: where it is cut, commits of the range hide behind the cut, and
+        those before `since` look like a part of it.
         """
         with self._edge():
-            less = (f"^{since}",) if self._reader.has(self._open().git, since) else ()
-            found = self._rev_list(f"--max-count={RANGE_LIMIT + 2}", head, *less)
+            found = self._reading(lambda _: self._between(since, head, ref))
+            if self._cuts().intersection({head, *found}):
+                what = f"cannot read {self._remote.url}: the history of {head[:7]} is not whole"
+                message = f"{what}: its branch has moved; the next look tries again"
+                raise GitUnavailable(message)
             return tuple(commit for commit in found if commit != head)
 
     def verify(self, verifier: Verifier, commit: str) -> Signature:
@@ -291,7 +285,8 @@ class Mirror:
         try:
             self._run_fetch(repository, [ref], "--depth=1")
         except Failed as error:
-            if "not our ref" not in error.printed:
+            # The second: a server that speaks no protocol 2, as sshd where it drops GIT_PROTOCOL.
+            if not any(sign in error.printed for sign in ("not our ref", "unadvertised object")):
                 raise
             return False
         return True
@@ -305,19 +300,45 @@ class Mirror:
         return line
 
     def _rev_list(self, *arguments: str) -> tuple[str, ...]:
-        return tuple(str(self._open().git.rev_list(*arguments, "--")).split())
+        try:
+            return tuple(str(self._open().git.rev_list(*arguments, "--")).split())
+        except Failed as error:
+            raise MirrorBroken(harmless(error.printed)) from error
+
+    def _overtaken(self, head: str, since: str, ref: str) -> tuple[str, ...] | None:
+        line = self._line(head)
+        if since in line:
+            return tuple(line[1 : line.index(since)])
+        for deeper in (*_DEEPER, None):
+            if self._is_ancestor(since, head):
+                break
+            if not self._cuts():
+                return None
+            self._deepen(ref, deeper)
+        if not self._is_ancestor(since, head):
+            return None
+        return self._rev_list("--first-parent", f"--max-count={_LINE + 1}", head, f"^{since}")[1:]
+
+    def _between(self, since: str, head: str, ref: str) -> tuple[str, ...]:
+        if self._cuts():
+            self._deepen(ref, None)
+        less = (f"^{since}",) if self._reader.has(self._open().git, since) else ()
+        return self._rev_list(f"--max-count={RANGE_LIMIT + 2}", head, *less)
 
     def _is_ancestor(self, since: str, head: str) -> bool:
         try:
             self._open().git.merge_base("--is-ancestor", since, head)
-        except Failed:
-            # No, or not as far as the mirror knows: it may have neither the one nor what lies between.
+        except Failed as error:
+            # "No" is said without a word. Else `since` is not here, or what lies between is damaged.
+            if error.printed.strip() and self._reader.has(self._open().git, since):
+                raise MirrorBroken(harmless(error.printed)) from error
             return False
         return True
 
-    def _is_shallow(self) -> bool:
+    def _cuts(self) -> set[str]:
+        """The commits whose parents the mirror has not, because it was fetched so."""
         shallow = self._directory.path / "shallow"
-        return shallow.is_file() and shallow.stat().st_size > 0
+        return set(shallow.read_text("ascii").split()) if shallow.is_file() else set()
 
     def _deepen(self, ref: str, commits: int | None) -> None:
         """Fetch so many more commits of a branch's history; None: all."""

@@ -113,13 +113,15 @@ class Sources:
         if since is None:
             return True
         owner = self._owner_of[environment]
-        owner.follows_from(environment, since)
+        is_news = owner.follows_from(environment, since)
         wanted = published.wanted
         if not isinstance(wanted, Desired):
             return True
         if since == published.since or since.commit == wanted.release.revision.commit:
             return True
-        owner.wake()
+        if is_news:
+            # Once: where it cannot be compared, the pauses go on growing.
+            owner.wake()
         return False
 
     def freshness(self, environment: str) -> Freshness:

@@ -60,6 +60,10 @@ _HOOKED_POLL_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
+class _SomeUnreadError(GitUnavailable):
+    """The repository answered, and something in it that one environment needs could not be read."""
+
+
 class Owner:
     """Follows one repository in its own thread, from `start` to `stop`."""
 
@@ -90,6 +94,8 @@ class Owner:
         self._on_look = on_look
         # By environment: what was published was made of this.
         self._published_at: dict[str, Hashable] = {}
+        # The environments of which something was published that a look or the disk brought.
+        self._told: set[str] = set()
         self._ray_versions: dict[str, str] = {}
         self._since: dict[str, Revision] = {}
         # The newest answer of the repository, what is followed of it, and the names of its tags.
@@ -131,9 +137,11 @@ class Owner:
         self._hooked_until = time.monotonic() + _HOOKED_SECONDS
         self.wake()
 
-    def follows_from(self, environment: str, since: Revision) -> None:
-        """Take what an environment wanted last: the next look compares with it."""
+    def follows_from(self, environment: str, since: Revision) -> bool:
+        """Take what an environment wanted last: the next look compares with it. Whether that is news."""
+        is_news = self._since.get(environment) != since
         self._since[environment] = since
+        return is_news
 
     def runs(self, environment: str, ray_version: str) -> None:
         """Take the Ray version of an environment's cluster: the next look reads for it."""
@@ -183,6 +191,11 @@ class Owner:
             # Before the look: what moves between the two is seen by the watch.
             watch.keep()
             self._look(was_told=was_told)
+        except _SomeUnreadError as error:
+            # The repository answers: the others are not to wait longer because of one.
+            self._failures = 0
+            if not self._stopping.is_set():
+                self._failed(error.why, is_whole=False)
         except GitUnavailable as error:
             if not self._stopping.is_set():
                 self._failed(error.why)
@@ -206,8 +219,10 @@ class Owner:
         if before != now and not was_told:
             self._hooked_until = 0.0
         self._announce(before, now)
-        self._read(now)
-        self._mirror.tidy()
+        try:
+            self._read(now)
+        finally:
+            self._mirror.tidy()
 
     def _announce(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
         """Tell which branches moved, and which tags are followed now."""
@@ -237,8 +252,10 @@ class Owner:
                 self._published_at[reader.source.environment] = made_of
             except GitUnavailable as error:
                 trouble = trouble or error
+                if reader.source.environment not in self._told:
+                    self._publish(reader.source.environment, NotRead(why=error.why), "", None)
         if trouble is not None:
-            raise trouble
+            raise _SomeUnreadError(trouble.why) from trouble
 
     def _made_of(self, reader: EnvironmentReader, heads: Mapping[str, str]) -> Hashable:
         """All that what is published of an environment depends on."""
@@ -256,6 +273,7 @@ class Owner:
         schema = schema_for(self._ray_versions.get(name))
         wanted = reader.read(self._mirror, found, schema, since)
         self._publish(name, wanted, schema.ray_version, since)
+        self._told.add(name)
 
     def _read_from_disk(self, why: str) -> None:
         """What the mirror has, or why there is nothing: for environments of which nothing is known yet.
@@ -265,6 +283,7 @@ class Owner:
         known: Mapping[str, str] = {}
         with suppress(GitUnavailable):
             known = self._mirror.known_heads()
+        failed = 0
         for reader in self._readers:
             name = reader.source.environment
             made_of = self._made_of(reader, known)
@@ -274,13 +293,15 @@ class Owner:
                 try:
                     self._read_one(reader, known, None)
                 except GitUnavailable:
-                    known = {}  # the mirror is damaged as well: each try would cost a time-out
+                    failed += 1
+                    if failed > 1:
+                        known = {}  # the mirror is damaged as well: each try would cost a time-out
                 else:
                     if not isinstance(reader.source.source, Tags):
                         # Of the tags the mirror has only what was chosen last: the next look compares again.
                         self._published_at[name] = made_of
                     continue
-            if name not in self._published_at:
+            if name not in self._told:
                 schema = schema_for(self._ray_versions.get(name))
                 self._publish(name, NotRead(why=why), schema.ray_version, None)
 
@@ -291,8 +312,8 @@ class Owner:
             log.info("git_recovered", repository=self._spec.name, since=since.isoformat())
             self._tell(RepositoryLook(repository=self._spec.name, since=since))
 
-    def _failed(self, why: str) -> None:
-        self._failures += 1
+    def _failed(self, why: str, *, is_whole: bool = True) -> None:
+        self._failures += is_whole
         self._trouble_since = self._trouble_since or datetime.now(UTC)
         is_news, self._trouble = why != self._trouble, why
         (log.warning if is_news else log.debug)(

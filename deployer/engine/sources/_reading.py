@@ -97,7 +97,7 @@ class EnvironmentReader:
         revision = replace(mirror.revision(commit), tag=tag)
         lineage = self._lineage(mirror, found, revision, since)
         try:
-            signatures = self._verified(mirror, commit, since)
+            signatures = self._verified(mirror, found.ref, commit, since)
         except Unsigned as error:
             return Unverified(revision=revision, commit=error.commit, why=error.why)
         return self._parsed(mirror, revision, of, schema, lineage, signatures)
@@ -159,6 +159,9 @@ class EnvironmentReader:
                     between=between or (),
                 )
             case Tags():
+                if found.tags is None and since.tag not in {None, revision.tag}:
+                    message = f"whether tag {since.tag} is still there is not known while git cannot be read"
+                    raise GitUnavailable(message)
                 tags = found.tags if found.tags is not None else {since.tag or ""}
                 betrayed = source.betrayed(since, revision.tag or "", commit, tags)
                 return Lineage(since=since.commit, rewritten=betrayed)
@@ -168,13 +171,15 @@ class EnvironmentReader:
             case _:
                 assert_never(source)
 
-    def _verified(self, mirror: Mirror, commit: str, since: Revision | None) -> tuple[Signature, ...]:
+    def _verified(
+        self, mirror: Mirror, ref: str, commit: str, since: Revision | None
+    ) -> tuple[Signature, ...]:
         """The signatures that are asked for. Raises Unsigned for the newest commit that has none."""
         if self._verifier is None:
             return ()
         signatures: tuple[Signature, ...] = (mirror.verify(self._verifier, commit),)
         if self.source.verify is Verify.RANGE and since is not None and since.commit != commit:
-            more = mirror.between(since.commit, commit)
+            more = mirror.between(since.commit, commit, ref)
             if len(more) > RANGE_LIMIT:
                 why = f"more than {RANGE_LIMIT:,} commits came since {since.short}, too many to verify each"
                 raise Unsigned(commit, f"{why}: set `verify: head` until this one is deployed")

@@ -63,6 +63,13 @@ def test_what_a_merge_brought_in() -> None:
     assert len(parse_commit("0" * 40, raw("x", *[one] * 100_000)).parents) == 100
 
 
+def test_a_parent_is_read_where_git_reads_it() -> None:
+    """One further down is no parent to git, and would make a rewritten branch look like one that goes on."""
+    lie = raw("x").replace(b"\n\n", b"\nparent " + b"a" * 40 + b"\n\n", 1)
+    assert parse_commit("0" * 40, lie).parents == ()
+    assert parse_commit("0" * 40, raw("x", "b" * 40)).parents == ("b" * 40,)
+
+
 @given(st.binary(max_size=300))
 def test_no_message_makes_it_raise(message: bytes) -> None:
     """Anybody who can push writes it."""

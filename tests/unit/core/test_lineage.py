@@ -10,7 +10,7 @@ from deployer.core import commands, lineage, sentences
 from deployer.core.actions import Note, Wait
 from deployer.core.announce import announcement
 from deployer.core.decide import decide
-from deployer.core.events import Event, Refused, RetryAsked, Seen, Started
+from deployer.core.events import Event, Refused, RetryAsked, RollbackAsked, Seen, Started
 from deployer.core.record import Record, evolve
 from deployer.core.status import Mode, Sync, status
 from deployer.core.types import Desired, Lineage, Rewritten, Signature, Unverified, Wanted
@@ -155,3 +155,16 @@ def test_what_is_not_signed_waits() -> None:
     _, events, _ = noted_first(signed, record)
     assert isinstance(events[0], Seen)
     assert events[0].signatures == (SIGNED,)
+
+
+def test_what_was_accepted_is_forgotten_when_git_says_something_else() -> None:
+    """A later force-push to that commit waits again; so does one after a rollback."""
+    record, _, _ = noted(rewritten(), record_of(*GOOD))
+    asked = RetryAsked(at=at(60), actor="ada", digest="", accepts=B.revision.commit)
+    accepted = evolve(record, asked)
+    assert accepted.accepted == B.revision.commit
+    same = Refused(at=at(61), message="x", commit=B.revision.commit)
+    assert evolve(accepted, same).accepted == B.revision.commit
+    assert evolve(accepted, Refused(at=at(61), message="x", commit=C.revision.commit)).accepted is None
+    back = RollbackAsked(at=at(61), release=A, made_good="staging#1")
+    assert evolve(accepted, back).accepted is None
