@@ -12,12 +12,15 @@ INSTALL_PROJECT := $(PIP) install -qq --no-deps --no-build-isolation --editable 
 # The one tool that is not locked: it writes the locks. Used by `make lock` alone.
 UV_VERSION := 0.13.9
 
+# The tests start Python a thousand times, and each would compile the whole program anew (1.9 s of CPU, not 1.4).
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 .PHONY: help
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- set-up ------------------------------------------------------------------------------------------
 # A stamp file says what .venv holds; it is remade when the lock or pyproject.toml is newer.
@@ -51,21 +54,35 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 run: $(VENV)/.local  ## Run the main job on an embedded default: local Ray, local git; Ctrl-C ends it
 	@exec $(BIN)/deployer demo
 
-# Every test is in one of the parts. What needs no real Ray runs on all cores. What does mostly waits for it, so the
-# stories and the rest go on at the same time, each on a head of its own; what they print comes when they end.
+# Every test is in one of the parts, but for those of `long`. What needs no real Ray runs on all cores. What does
+# waits for it every other second, so the stories and the rest go on at the same time, each on a head of its own; what
+# they print comes when they end.
 .PHONY: test
-test: unit  ## Run every test, those on a real Ray too
-	@$(BIN)/python -m pytest $(OTHERS) -m 'not ray' --numprocesses auto
+test: unit  ## Run the tests, those on a real Ray too; of long rows of the same kind a part
+	@$(BIN)/python -m pytest $(OTHERS) -m 'not ray and not long' $(SIDE_BY_SIDE)
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target ray-stories ray-parts
 
 .PHONY: ray-stories ray-parts
 ray-stories: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m ray tests/e2e
+	@$(BIN)/python -m pytest -m 'ray and not long' tests/e2e $(addprefix --ignore ,$(SHORT_STORIES))
 ray-parts: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m ray --ignore tests/e2e
+	@$(BIN)/python -m pytest -m 'ray and not long' $(filter-out tests/e2e/,$(OTHERS)) $(SHORT_STORIES)
 
-# All folders but that of the unit tests, of which the state machine is left: it searches for minutes.
-OTHERS = $(filter-out tests/unit/ tests/__pycache__/,$(wildcard tests/*/)) tests/unit/machine
+# So that both take as long.
+SHORT_STORIES = tests/e2e/matrix
+
+.PHONY: long
+long: $(VENV)/.dev  ## Run what `make test` leaves out of long rows of the same kind: half an hour
+	@$(BIN)/python -m pytest $(OTHERS) -m 'long and not ray' $(SIDE_BY_SIDE)
+	@$(BIN)/python -m pytest $(OTHERS) -m 'long and ray'
+
+# Two for each core: these tests mostly wait, for git, for servers and for time-outs (7:51 with one, 5:11 so).
+PATIENT = $(shell echo $$((2 * $$(nproc))))
+SIDE_BY_SIDE = --numprocesses $(PATIENT) --dist worksteal
+
+# All folders but that of the unit tests, of which the state machine is left: it searches for minutes. It comes first,
+# so that nobody waits at the end for one long search.
+OTHERS = tests/unit/machine $(filter-out tests/unit/ tests/__pycache__/,$(wildcard tests/*/))
 
 .PHONY: check
 check: lint unit  ## Format, lint, types, imports, unit tests with core/ fully covered: about a minute
@@ -132,6 +149,10 @@ git-soak: $(VENV)/.dev  ## 1,000 fetches over each kind of remote: descriptors, 
 .PHONY: docs
 docs: $(VENV)/.dev  ## Take the tour for real and write its transcript to docs/tour.md
 	@$(BIN)/python -m tests.e2e.tour
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev  ## Take the pictures of the pages in docs/screenshots anew, with Chromium: a minute
+	@$(BIN)/python -m tests.e2e.browser.screenshots
 
 .PHONY: bench
 bench: $(VENV)/.dev  ## Measure, beside the floor or a peer in the same run

@@ -15,11 +15,14 @@ from benchmarks import (
     back_to_good,
     cron_loop,
     detection,
+    faces,
+    front_page,
     idle,
     idle_poll,
     plan,
     push_to_healthy,
     push_to_put,
+    terminal,
     validate,
     webhooks,
 )
@@ -38,6 +41,9 @@ BENCHMARKS: dict[str, tuple[Callable[[Any], dict[str, Any]], Any, Any]] = {
     "idle_poll": (idle_poll.run, 30, 2),
     "cron_loop": (cron_loop.run, 7, 1),
     "webhooks": (webhooks.run, 30.0, 2.0),
+    "front_page": (front_page.run, 200, 10),
+    "terminal": (terminal.run, 10, 1),
+    "faces": (faces.run, 20.0, 5.0),
 }
 """By name: what runs it, and its size in full and with --quick."""
 

@@ -24,7 +24,6 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +36,12 @@ from deployer.adapters.store import SqlStore
 from deployer.core.source import Branch
 from deployer.core.types import Desired
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
-from deployer.web import Hooks, HookSpec, Passes, Service, serving
+from deployer.web import Hooks, HookSpec, serving
+from tests.support.bare_faces import nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
 _LOCAL, _HOOKED, _POLLED = ("local", "local_again"), ("webhook", "webhook_again"), "poll"
 _WATCHED, _ASKED = "watched", "asked"
@@ -164,21 +165,13 @@ class _Daemon:
     def running(self) -> Iterator[_Daemon]:
         """Run, from when the first commits were enqueued."""
         store = SqlStore.open(self._state / "store.db")
-        service = Service(
-            store=store,
-            sources=self.sources,
-            clusters={},
-            passes=Passes(),
-            repositories={},
-            commit=lambda record, _events: record,
-            enqueue=lambda _name: None,
-            now=lambda: datetime.now(UTC),
-        )
         spec = HookSpec(scheme="github", secret_file=self._secret_file)
         hooks = Hooks(dict.fromkeys(_HOOKED, spec), self.sources.hooked)
         self.sources.start()
         try:
-            with serving(service, self._state, host="127.0.0.1", port=0, hooks=hooks) as self._url:
+            with serving(
+                nothing, self._state, host="127.0.0.1", port=0, token=secrets.token_hex(), hooks=hooks
+            ) as self._url:
                 for name in (*_LOCAL, *_HOOKED, _POLLED):
                     self.wait(name)
                 yield self

@@ -27,7 +27,7 @@ from deployer.adapters.git import Mirror
 from deployer.core.source import HEADS, TAGS, Branch, Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _COMMITS, _FILES, _REFS = 100_000, 10_000, 20_000
 _WARM_UP = 2
@@ -120,13 +120,18 @@ def _middle(costs: list[_Cost]) -> tuple[float, float]:
 
 def _looking(mirror: Mirror, shape: _Shape) -> Callable[[], None]:
     """A look, as `deployer.engine.sources` takes it; the first one fetches."""
+    seen: Mapping[str, str] = {}
+    chosen: Mapping[str, str] = {}
 
     def look() -> None:
+        nonlocal seen, chosen
         try:
             there = mirror.heads(*shape.asked)
             if shape.tags:
-                newest = _NEWEST.newest([ref.removeprefix(TAGS) for ref in there])
-                there = {ref: id_ for ref, id_ in there.items() if ref == f"{TAGS}{newest}"}
+                if there != seen:
+                    newest = _NEWEST.newest([ref.removeprefix(TAGS) for ref in there])
+                    seen, chosen = there, {ref: id_ for ref, id_ in there.items() if ref == f"{TAGS}{newest}"}
+                there = chosen
             mirror.known_heads()
             if mirror.fetch(there) != there or len(there) != 1:
                 message = "the look did not find the one ref that is followed"

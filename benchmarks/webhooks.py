@@ -16,18 +16,17 @@ import hmac
 import json
 import random
 import secrets
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.child import child, say
 from benchmarks.push_to_put import config
 from benchmarks.site import Repository, cpu_seconds, percentile
 from deployer import logs
@@ -39,10 +38,8 @@ from deployer.engine.reconcile import After
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
-from deployer.web import Hooks, HookSpec, Passes, Service, serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from deployer.web import Hooks, HookSpec, serving
+from tests.support.bare_faces import nothing
 
 _PER_SECOND = 1_000
 _ENVIRONMENTS = 200
@@ -65,19 +62,19 @@ def run(seconds: float) -> dict[str, Any]:
         repository = Repository(Path(folder), [_NAME])
         repository.commit({_NAME: config(1)}, "begin")
         repository.push()
-        ours = stack.enter_context(_child("serve", folder))
-        peer = stack.enter_context(_child("peer", folder))
-        sender = stack.enter_context(_child("send", folder))
+        ours = stack.enter_context(child("benchmarks.webhooks", "serve", folder))
+        peer = stack.enter_context(child("benchmarks.webhooks", "peer", folder))
+        sender = stack.enter_context(child("benchmarks.webhooks", "send", folder))
         time.sleep(2 * _EVERY_SECONDS)
-        _ask(ours, "passes")
+        ours.ask("passes")
         time.sleep(seconds)
-        quiet = _ask(ours, "passes")
+        quiet = ours.ask("passes")
         before = cpu_seconds(ours.pid)
-        storm = _ask(sender, f"{ours.port} signed {seconds} {_PER_SECOND}")
+        storm = sender.ask(f"{ours.told['port']} signed {seconds} {_PER_SECOND}")
         cores = (cpu_seconds(ours.pid) - before) / seconds
-        stormy = _ask(ours, "passes")
+        stormy = ours.ask("passes")
         forged = {
-            name: _ask(sender, f"{one.port} forged {min(seconds, _FORGED_SECONDS)} 0")
+            name: sender.ask(f"{one.told['port']} forged {min(seconds, _FORGED_SECONDS)} 0")
             for name, one in (("deployer", ours), ("http.server", peer))
         }
     rates = {name: one["per_second"] for name, one in forged.items()}
@@ -91,47 +88,6 @@ def run(seconds: float) -> dict[str, Any]:
             "ratio_p99": round(stormy["p99_ms"] / quiet["p99_ms"], 1),
         },
     }
-
-
-# --- processes ---------------------------------------------------------------------------------------------
-
-
-class _Child:
-    """A process that answers lines with lines."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.pid = process.pid
-        self.port = 0
-
-
-@contextmanager
-def _child(role: str, folder: str) -> Iterator[_Child]:
-    command = [sys.executable, "-m", "benchmarks.webhooks", role, folder]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            child = _Child(process)
-            child.port = _answer(child)["port"]
-            yield child
-        finally:
-            process.terminate()
-
-
-def _ask(child: _Child, line: str) -> dict[str, Any]:
-    assert child.process.stdin is not None  # noqa: S101 - a pipe was asked for
-    child.process.stdin.write(f"{line}\n")
-    child.process.stdin.flush()
-    return _answer(child)
-
-
-def _answer(child: _Child) -> dict[str, Any]:
-    assert child.process.stdout is not None  # noqa: S101 - a pipe was asked for
-    found: dict[str, Any] = json.loads(child.process.stdout.readline())
-    return found
-
-
-def _say(**values: object) -> None:
-    print(json.dumps(values), flush=True)
 
 
 # --- the daemon --------------------------------------------------------------------------------------------
@@ -188,25 +144,15 @@ def _serve(folder: Path) -> None:
         notifier=Notifier(),
         workers=32,
     )
-    service = Service(
-        store=store,
-        sources=sources,
-        clusters={},
-        passes=Passes(),
-        repositories={},
-        commit=lambda record, _events: record,
-        enqueue=queue.add,
-        now=lambda: datetime.now(UTC),
-    )
     hooks = Hooks({_NAME: HookSpec(scheme="github", secret_file=folder / "secret")}, sources.look_now)
     controller.start()
-    with serving(service, state, host="127.0.0.1", port=0, hooks=hooks) as url:
-        _say(port=int(url.rpartition(":")[2]))
+    with serving(nothing, state, host="127.0.0.1", port=0, token=secrets.token_hex(), hooks=hooks) as url:
+        say(port=int(url.rpartition(":")[2]))
         looks = sources.looks(_NAME).ended
         for _ in sys.stdin:
             late, work.late = work.late, []
             before, looks = looks, sources.looks(_NAME).ended
-            _say(
+            say(
                 passes=len(late),
                 p50_ms=round(percentile(late, 0.5) * 1000, 2),
                 p99_ms=round(percentile(late, 0.99) * 1000, 2),
@@ -239,7 +185,7 @@ def _peer(folder: Path) -> None:
 
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    _say(port=server.server_port)
+    say(port=server.server_port)
     sys.stdin.read()
 
 
@@ -288,7 +234,7 @@ def _requests(secret: bytes) -> list[tuple[bytes, bytes]]:
 def _send(folder: Path) -> None:
     secret = (folder / "secret").read_text().strip().encode()
     signed, forged = _requests(secret), _requests(b"somebody else's")
-    _say(port=0)
+    say(port=0)
     for line in sys.stdin:
         port, kind, seconds, rate = line.split()
         made = signed if kind == "signed" else forged
@@ -297,7 +243,7 @@ def _send(folder: Path) -> None:
             asyncio.run(sending.by_the_clock(float(seconds), float(rate)))
         else:
             asyncio.run(sending.as_answered(float(seconds)))
-        _say(**sending.result())
+        say(**sending.result())
 
 
 class _Sending:

@@ -1,41 +1,59 @@
-"""How a command reaches the daemon: its API on loopback, found through `api.json` in the state directory.
+"""How a command asks a daemon: requests to its API, found on this machine or named (--server).
 
-Owns the requests, the options that commands which change something share, and the sentences for a daemon
-that does not answer. Must not decide anything. Invariant: the token goes to the address it was made for and
-into no message; who asks is the person at the keyboard, also behind `sudo`.
+Owns the requests, when one is sent again, and the options that commands which change something share. Must
+not decide anything. Invariant: who asks this machine's daemon is the person at the keyboard, also behind
+`sudo`; and a command whose answer was lost is sent again under the same key, so that it is done once.
 """
 
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import re
 import time
+import uuid
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import requests
-from urllib3.exceptions import NewConnectionError
 
-from deployer.adapters import statedir
-from deployer.adapters.statedir import StateDirUnusable
-from deployer.cli import context
-from deployer.cli.main import Exit, Failure, option
+from deployer.cli import completing, context, server
+from deployer.cli.answers import Lost, NotNow, NotYet, is_refused, not_trusted, understood
+from deployer.cli.main import Failure, option, server_option
+from deployer.cli.places import API_FILE, Here, Mine, There
 from deployer.core import durations
 from deployer.core.scrub import plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import Self
 
-    from deployer.adapters.statedir import Holder
+    import requests
+
+    from deployer.cli.places import Place
+    from deployer.cli.server import Server
     from deployer.settings import Settings
 
-API_FILE = "api.json"
-"""Where the daemon says how to reach it: `deployer.web.server.FILE`, which is costly to import."""
+__all__ = [
+    "API_FILE",
+    "Daemon",
+    "Duration",
+    "NotNow",
+    "NotYet",
+    "daemon",
+    "login_name",
+    "of_a_start",
+    "possible_environment",
+    "say",
+    "skipping",
+    "writing",
+]
+
+_API = "/api/v1"
 
 _CONNECT_SECONDS = 3.05
-"""It is on this machine: who has not answered by then is not there."""
+"""On this machine who has not answered by then is not there; a network may lose a packet in that time."""
 
 _ANSWER_SECONDS = 90.0
 """The logs of many replicas take up to 75 s: 5 s for a turn at the cluster, a look (15 s), and the reading
@@ -48,15 +66,9 @@ over which nothing comes after 5 s."""
 _AGAIN_SECONDS = 0.2
 """Between two tries meanwhile."""
 
+_ENVIRONMENT = re.compile("[a-z0-9][a-z0-9-]*")
+
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+\\-]")
-
-
-class NotNow(Failure):
-    """The daemon does not answer, or not yet: the same request may work later."""
-
-
-class NotYet(NotNow):
-    """The request was not taken, and may be in a moment: to ask again cannot do anything twice."""
 
 
 class Duration(click.ParamType[float]):
@@ -73,91 +85,157 @@ class Duration(click.ParamType[float]):
 
 
 class Daemon:
-    """The running daemon. Each request finds it anew, so a restart in between does not matter."""
+    """A running daemon. Each request finds it anew, so a restart in between does not matter."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings that the daemon runs with."""
-        self._state_dir = settings.state_dir
-        self._session = requests.Session()
-        # A proxy has no business between two processes on one machine, nor has a .netrc.
-        self._session.trust_env = False
+        """Take the settings that the daemon of this machine runs with."""
+        self._begin(Here(settings.state_dir))
+
+    @classmethod
+    def at(cls, named: Server) -> Self:
+        """The daemon that was named. Raises Failure if its certificates cannot be checked."""
+        return cls.of(There(named))
+
+    @classmethod
+    def of(cls, place: Place) -> Self:
+        """The daemon that is found there."""
+        self = cls.__new__(cls)
+        self._begin(place)
+        return self
+
+    def _begin(self, place: Place) -> None:
+        self._place = place
+        self._session: requests.Session | None = None
 
     def get(self, environment: str, what: str, **query: str) -> dict[str, Any]:
-        """Read. Raises NotNow, or Failure with the daemon's own words."""
-        return self._ask_patiently("GET", environment, what, params=query)
+        """Read something of an environment. Raises NotNow, or Failure with the daemon's own words."""
+        found: dict[str, Any] = self.read(_path(environment, what), **query)
+        return found
+
+    def read(self, path: str, **query: str | int | datetime | None) -> Any:  # noqa: ANN401 - JSON
+        """Read what is at a path below /api/v1, without what is None in the query. Raises as `get` does."""
+        params = {
+            key: value.isoformat() if isinstance(value, datetime) else str(value)
+            for key, value in query.items()
+            if value is not None
+        }
+        return self._ask_patiently("GET", path, params=params)
 
     def post(self, environment: str, command: str, order: dict[str, Any]) -> dict[str, Any]:
-        """Command. Raises as `get` does."""
-        return self._ask_patiently("POST", environment, command, json={"by": login_name(), **order})
+        """Command, once: also if it has to be sent again. Raises as `get` does."""
+        answer: dict[str, Any] = self.write(_path(environment, command), order)
+        return answer
+
+    def write(self, path: str, order: dict[str, Any], *, method: str = "POST") -> Any:  # noqa: ANN401 - JSON
+        """Send an order to a path below /api/v1, as `post` does."""
+        if not self._place.is_this_machine:
+            try:
+                return self._order(method, path, order)
+            except Failure as error:
+                if not error.message.startswith("by: say who you are"):
+                    raise
+        # The token of a daemon's own machine is everybody's who administers it; any other says whose it is.
+        return self._order(method, path, {"by": login_name(), **order})
+
+    def _order(self, method: str, path: str, order: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        return self._ask_patiently(method, path, json=order, headers=key)
 
     def poll(self, environment: str) -> dict[str, Any]:
         """Read the status, for who asks again anyway. Raises as `get` does."""
-        return self._ask("GET", environment, "status")
+        found: dict[str, Any] = self._ask("GET", _path(environment, "status"))
+        return found
 
-    def _ask_patiently(self, method: str, environment: str, what: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401
+    def peek(self, path: str, seconds: float) -> tuple[int, Any]:
+        """Ask once, without a token, for what is at this path of the server: HTTP status, and JSON if any."""
+        self._place.find()
+        answer = self._request("GET", path, (seconds, seconds), {}, {})
+        try:
+            return answer.status_code, answer.json()
+        except ValueError:
+            return answer.status_code, None
+
+    @property
+    def url(self) -> str:
+        """Where it was found last."""
+        return self._place.url
+
+    def _ask_patiently(self, method: str, path: str, **parts: Any) -> Any:  # noqa: ANN401
         deadline = time.monotonic() + _PATIENCE_SECONDS
+        lost: Lost | None = None
         while True:
             try:
-                return self._ask(method, environment, what, **parts)
-            except NotYet:
-                if time.monotonic() >= deadline:
-                    raise
+                return self._ask(method, path, **parts)
+            except NotNow as error:
+                lost = error if isinstance(error, Lost) else lost
+                if not isinstance(error, NotYet | Lost) or time.monotonic() >= deadline:
+                    # That it may have been done is more than that nobody answers now.
+                    raise lost or error from error
             time.sleep(_AGAIN_SECONDS)
 
-    def _ask(self, method: str, environment: str, what: str, **parts: Any) -> dict[str, Any]:  # noqa: ANN401
-        url, token, holder = self._find()
-        try:
-            answer = self._session.request(
-                method,
-                f"{url}/api/v1/environments/{environment}/{what}",
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
-                allow_redirects=False,
-                **parts,
-            )
-        except requests.RequestException as error:
-            if _is_refused(error):
-                message = (
-                    f"Nothing answers at {url}: the daemon ({holder}) is starting, or its API failed."
-                    " Try again in a moment, then see its log."
-                )
-                raise NotYet(message) from error
-            message = (
-                f"The daemon did not answer at {url} ({type(error).__name__}): see its log."
-                f" `deployer status {environment}` shows whether anything was done."
-            )
-            raise NotNow(message) from error
-        if answer.status_code == requests.codes.unauthorized:
-            # What a killed daemon left behind, until the next one has written its own.
-            message = (
-                f"What answers at {url} does not know the token in {self._state_dir / API_FILE}:"
-                f" the daemon ({holder}) is starting. Try again in a moment."
-            )
-            raise NotYet(message)
-        return _understood(answer)
+    def _ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, **parts: Any) -> Any:  # noqa: ANN401
+        token = self._place.find()
+        sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token is not None else {})}
+        answer = self._request(method, f"{_API}{path}", (_CONNECT_SECONDS, _ANSWER_SECONDS), sent, parts)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            raise self._place.no_token()
+        return understood(answer, self.url)
 
-    def _find(self) -> tuple[str, str, Holder]:
-        """The URL and the token of the daemon that runs now, and who it is."""
-        path = self._state_dir / API_FILE
+    def _request(
+        self,
+        method: str,
+        path: str,
+        seconds: tuple[float, float],
+        headers: dict[str, str],
+        parts: dict[str, Any],
+    ) -> requests.Response:
+        import requests
+
+        if self._session is None:
+            self._session = self._place.session()
         try:
-            holder = statedir.holder(self._state_dir)
-        except StateDirUnusable as error:
-            # The directory is the daemon's alone, so that others do not even come to see the file.
-            is_others = isinstance(error.__cause__, PermissionError)
-            raise Failure(_not_allowed(path) if is_others else str(error), Exit.REFUSED) from error
-        if holder is None:
-            message = f"The daemon is not running: nobody holds {self._state_dir}. {_START}"
-            raise NotNow(message)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return found["url"], found["token"], holder
-        except PermissionError as error:
-            raise Failure(_not_allowed(path), Exit.REFUSED) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            message = (
-                f"The daemon ({holder}) is starting or stopping: {path} is not there. Try again in a moment."
+            return self._session.request(
+                method, f"{self.url}{path}", headers=headers, timeout=seconds, allow_redirects=False, **parts
             )
-            raise NotYet(message) from error
+        except requests.exceptions.SSLError as error:
+            raise Failure(not_trusted(self.url, error)) from error
+        except requests.RequestException as error:
+            if is_refused(error):
+                raise NotYet(self._place.nobody()) from error
+            message = (
+                f"The daemon did not answer at {self.url} ({type(error).__name__}): see its log."
+                f" `deployer status{_of(path)}` shows whether anything was done."
+            )
+            # Who does not answer in time is asked no second time: that would take as long again.
+            is_timeout = isinstance(error, requests.Timeout)
+            raise NotNow(message) if is_timeout else Lost(message) from error
+
+
+def daemon(ctx: click.Context, environment: str | None = None, *, is_personal: bool = False) -> Daemon:
+    """The daemon of this command line: that of --server, or this machine's.
+
+    `is_personal`: --token-file counts here too, for what the token of the machine, which is everybody's who
+    administers it, is not good for. Raises Failure if the settings do not have `environment`, or if no
+    environment can be called so.
+    """
+    named = server.named(ctx)
+    if named is not None:
+        if environment is not None:
+            possible_environment(environment)
+        return Daemon.at(named)
+    settings = context.settings(ctx)
+    if environment is not None:
+        context.known_environment(settings, environment)
+    token_file = server_option(ctx, "token_file") if is_personal else None
+    return Daemon(settings) if token_file is None else Daemon.of(Mine(settings.state_dir, Path(token_file)))
+
+
+def possible_environment(name: str) -> str:
+    """Return the name, if an environment can have it: it becomes a part of a path."""
+    if not _ENVIRONMENT.fullmatch(name):
+        message = f"No environment can be called '{plain(name)}': names have a-z, 0-9 and -."
+        raise click.UsageError(message)
+    return name
 
 
 def writing(function: Any) -> Any:  # noqa: ANN401 - click decorates any callable
@@ -166,6 +244,36 @@ def writing(function: Any) -> Any:  # noqa: ANN401 - click decorates any callabl
         function
     )
     return click.option("--reason", default="", help="Why, for those who read the log later.")(function)
+
+
+class _Gates(click.ParamType[tuple[str, ...]]):
+    """Gates as they are typed: `windows` or `windows,requires`."""
+
+    name = "gates"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...]:
+        """Each once, in their order."""
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
+        if not all(names):
+            self.fail("name one gate or several, as in --skip windows,requires.", param, ctx)
+        return tuple(dict.fromkeys(names))
+
+
+def skipping(function: Any) -> Any:  # noqa: ANN401 - click decorates any callable
+    """Add --skip, which commands take that start a deploy."""
+    return click.option(
+        "--skip",
+        type=_Gates(),
+        metavar="GATES",
+        default=(),
+        shell_complete=completing.gates,
+        help="Gates that need not be open for this commit, as in windows,requires. It is recorded.",
+    )(function)
 
 
 def say(ctx: click.Context, answer: dict[str, Any]) -> None:
@@ -177,6 +285,15 @@ def say(ctx: click.Context, answer: dict[str, Any]) -> None:
     click.echo(f"{'Would be done: ' if answer['dry_run'] else ''}{plain(answer['message'])}")
 
 
+def of_a_start(state: dict[str, Any]) -> dict[str, Any]:
+    """Go on with a daemon that was started after a wish, by its status: as if it had been asked to look.
+
+    It is not asked again: what the wish recorded is there, a daemon that starts looks at git and the cluster
+    anyway, and a wish that is sent once more would be for what git wants by then.
+    """
+    return {"instance": state["instance"], "look": 1, "pass_number": 1}
+
+
 def login_name() -> str:
     """Who asks: a claim, for the audit log."""
     try:
@@ -186,39 +303,11 @@ def login_name() -> str:
     return _NOT_IN_A_NAME.sub("_", name)[:64]
 
 
-_START = "Start it with `deployer run`, or `systemctl start deployer`."
+def _path(environment: str, what: str) -> str:
+    return f"/environments/{environment}/{what}"
 
 
-_BUSY = (
-    "The daemon is busy: too many connections to its API are open. Try again in a moment; `ss -tp` shows"
-    " whose they are."
-)
-
-
-def _not_allowed(path: Path) -> str:
-    return (
-        f"Only the user that the daemon runs as may command it, and {path} cannot be read: try with sudo -u."
-    )
-
-
-def _is_refused(error: requests.RequestException) -> bool:
-    """Whether there was no connection, so that nothing was sent."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
-
-
-def _understood(answer: requests.Response) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = answer.json()
-        if answer.status_code == requests.codes.ok:
-            return content
-        detail, exit_code = str(content["detail"]), int(content["exit_code"])
-    except (ValueError, KeyError, TypeError) as error:
-        if answer.status_code == requests.codes.service_unavailable:
-            # Not in the API's own words, but in its server's, which counts connections.
-            raise NotYet(_BUSY) from error
-        message = f"What answers at {answer.url} is not this daemon's API (HTTP {answer.status_code})."
-        raise NotNow(message) from error
-    if answer.status_code == requests.codes.service_unavailable:
-        raise NotNow(plain(detail), exit_code)
-    raise Failure(plain(detail), exit_code)
+def _of(path: str) -> str:
+    """The environment of a path, as it follows a command."""
+    found = re.match(rf"{_API}/environments/([^/]+)/", path)
+    return f" {found[1]}" if found else ""

@@ -1,7 +1,8 @@
 """What several commands need: the settings, the store for reading, printing for people and for scripts.
 
 Owns the translation of expected errors into messages and exit codes. Must not decide anything.
-Invariant: nothing here writes to the state directory.
+Invariant: nothing here writes to the state directory; and to import this costs nothing, for a shell that
+completes a name waits for it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from deployer.cli.main import Failure, InvalidSettings, option
-from deployer.core.errors import InvalidConfig
-from deployer.settings import Settings, candidates, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from deployer.adapters.store import SqlReader
+    from deployer.settings import Settings
 
 STORE_FILE = "deployer.db"
 """The store's file inside the state directory."""
@@ -33,6 +32,9 @@ def settings(ctx: click.Context, *, check_files: bool = False) -> Settings:
 
     Only the daemon needs the files that hold credentials; a person who asks for the status may not read them.
     """
+    from deployer.core.errors import InvalidConfig
+    from deployer.settings import load
+
     config = option(ctx, "config")
     try:
         return load(Path(config) if config else None, os.environ, check_files=check_files)
@@ -42,6 +44,8 @@ def settings(ctx: click.Context, *, check_files: bool = False) -> Settings:
 
 def settings_if_any(ctx: click.Context) -> Settings | None:
     """As `settings`; None where nobody named a file and none of the usual ones is there."""
+    from deployer.settings import candidates
+
     named = option(ctx, "config") is not None or os.environ.get("DEPLOYER_CONFIG")
     if not named and not any(file.exists() for file in candidates(None, os.environ)):
         return None
@@ -80,4 +84,20 @@ def emit(data: Sequence[dict[str, Any]] | dict[str, Any], output: str) -> None:
     if output == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
-        click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(as_yaml(data), nl=False)
+
+
+def as_yaml(data: Any) -> str:  # noqa: ANN401 - as JSON
+    """The data as YAML, in its own order."""
+    import yaml
+
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def emit_line(data: dict[str, Any], output: str) -> None:
+    """Print one of many, as it comes: JSON in one line, or a document of YAML."""
+    if output == "json":
+        click.echo(json.dumps(data, ensure_ascii=False))
+    else:
+        click.echo(f"---\n{as_yaml(data)}", nl=False)

@@ -1,53 +1,71 @@
 """Puts the daemon together from its settings, and runs it in this process.
 
-Owns the wiring and the order of starting and stopping: lock, store, engine, API; then the reverse. Must not
-contain behaviour of its own. Invariant: nothing is started before the state directory is locked, and
+Owns the wiring and the order of starting and stopping: lock, store, what the API needs (its token and its
+sockets), engine, API; then the reverse. Must not contain behaviour of its own. Invariant: nothing is started
+before the state directory is locked; what can refuse to start does so before anything looks at a cluster; and
 whatever was started is stopped on every way out.
 """
 
 from __future__ import annotations
 
+import resource
 import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deployer.adapters import statedir
 from deployer.adapters.serve import Secrecy, ServeCluster
 from deployer.adapters.store import SqlStore
+from deployer.adapters.store.search import Search
+from deployer.cli import faces, promotions
 from deployer.cli.context import STORE_FILE
 from deployer.cli.repositories import access, signers, source
+from deployer.engine import tracing
+from deployer.engine.at_forge import ForgeWatch, Place
+from deployer.engine.auto_promoting import AutoPromoter
 from deployer.engine.controller import Controller
+from deployer.engine.gating import Gatings
 from deployer.engine.outbox import Outbox
+from deployer.engine.promoting import Promoter
 from deployer.engine.reconcile import Listener, Reconciler
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources, Verify
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
-from deployer.web import Hooks, HookSpec, Passes, Service, serving
+from deployer.settings import gate_rules
+from deployer.web import Hooks, HookSpec, Hub, Metrics, Passes, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from deployer.engine.sources import RepositoryLook
-    from deployer.settings import Settings
+    from deployer.settings import Setting, Settings
+
+_PROMOTIONS_SECONDS = 1.0
+"""For a push under way to end at a stop; what became of it is read back at the next start."""
 
 
 @contextmanager
 def running(
     settings: Settings,
     *,
+    explained: Sequence[Setting] = (),
+    doctor: Callable[[], dict[str, Any]] = dict,
     listeners: Sequence[Listener] = (),
     on_look: Callable[[RepositoryLook], None] | None = None,
 ) -> Iterator[Controller]:
     """Run the daemon inside the `with` block: started when it is entered, stopped when it is left.
 
-    Raises `deployer.adapters.statedir.StateDirBusy` if another daemon holds the state directory, and the
-    store's errors if it cannot be opened.
+    `explained` are the settings with their origins, `doctor` what `deployer doctor -o json` prints: for the
+    pages. Raises `deployer.adapters.statedir.StateDirBusy` if another daemon holds the state directory,
+    `deployer.adapters.admin_token.AdminTokenUnusable`, and the store's errors if it cannot be opened.
     """
+    _raise_descriptors()
     with ExitStack() as stack:
         stack.enter_context(statedir.lock(settings.state_dir))
-        store = SqlStore.open(settings.state_dir / STORE_FILE)
-        stack.callback(store.close)
+        path = settings.state_dir / STORE_FILE
+        store = stack.enter_context(closing(SqlStore.open(path)))
+        ready = stack.enter_context(faces.prepared(settings))
         secrecies = {name: Secrecy() for name in settings.environments}
         clusters = _clusters(settings, secrecies, stack)
         queue = WorkQueue()
@@ -77,27 +95,87 @@ def running(
             enqueue=queue.add,
             on_look=on_look,
         )
-        outbox, passes = Outbox(store), Passes()
+        hooks = _hooks(settings)
+        outbox, passes, hub = Outbox(store), Passes(), Hub()
+        measured = stack.enter_context(
+            closing(
+                Metrics(
+                    environments=tuple(settings.environments),
+                    repositories=tuple(settings.repositories),
+                    schemes={name: hook.scheme for name, hook in hooks.items()},
+                    sources=sources,
+                    store=store,
+                    store_path=path,
+                    queue_depth=queue.depth,
+                    subscribers=lambda: hub.listeners,
+                )
+            )
+        )
+        rules = {name: gate_rules(settings, name) for name in settings.environments}
+        forges = promotions.forges(settings)
+        watch = ForgeWatch(
+            forges,
+            {
+                name: Place(
+                    repository=one.repository, branch=one.branch or "", rules=gate_rules(settings, name)
+                )
+                for name, one in settings.environments.items()
+            },
+            load=store.load,
+            # Made below, of what is made of this.
+            commit=lambda record, events: reconciler.commit(record, events),  # noqa: PLW0108 - not there yet
+            wake=queue.add,
+            now=lambda: datetime.now(UTC),
+        )
+        gatings = Gatings(rules, store, queue.add, lambda: datetime.now(UTC), watch)
+        listeners = (outbox, passes, hub, measured, gatings, watch, *listeners)
+        search = Search(store.database)
+        traces = tracing.start(
+            lambda rollout: [one.event for one in search.events_of(rollout)],
+            public_url=settings.server.public_url,
+        )
+        if traces is not None:
+            stack.callback(traces.close)
+            listeners = (*listeners, traces)
         reconciler = Reconciler(
-            store=store,
+            store=measured.store(store),
             sources=sources,
             clusters=clusters,
             now=lambda: datetime.now(UTC),
-            listeners=(outbox, passes, *listeners),
+            listeners=listeners,
             neighbours=_neighbours(settings),
             wake=queue.add,
+            gating=gatings.of,
         )
         controller = Controller(
             environments=tuple(settings.environments),
-            passes=passes.of(reconciler),
+            passes=measured.passes(passes.of(reconciler)),
             queue=queue,
             sources=sources,
             outbox=outbox,
             notifier=Notifier(),
             workers=settings.workers,
         )
+        writers = promotions.writers(settings)
+        promoter = Promoter(
+            edges=tuple(promotions.edges(settings)),
+            store=store,
+            writers=writers,
+            copiers=promotions.copiers(settings, writers),
+            forges=forges,
+            page=lambda name: _page(settings, name),
+            look_now=sources.look_now,
+            now=lambda: datetime.now(UTC),
+            commit=reconciler.commit,
+        )
+        promoting = AutoPromoter(
+            promoter, load=store.load, may=gatings.may_promote, gates=gatings.before_push
+        )
+        reconciler.listen(promoting)
         stack.callback(controller.stop)
-        controller.start()
+        # The last comes first: promotions know that it is a stop before what they ask is cut off.
+        stack.callback(watch.stop, _PROMOTIONS_SECONDS)
+        stack.callback(promoting.stop, _PROMOTIONS_SECONDS)
         service = Service(
             store=store,
             sources=sources,
@@ -105,16 +183,51 @@ def running(
             clusters=_clusters(settings, secrecies, stack),
             passes=passes,
             repositories={name: one.repository for name, one in settings.environments.items()},
+            rules=gatings.rules,
             commit=reconciler.commit,
             enqueue=lambda name: queue.add(name, front=True),
             now=lambda: datetime.now(UTC),
         )
-        server = settings.server
-        hooks = Hooks(_hooks(settings), sources.hooked)
         stack.enter_context(
-            serving(service, settings.state_dir, host=server.host, port=server.port, hooks=hooks)
+            faces.serving(
+                settings,
+                ready=ready,
+                explained=explained,
+                store=store,
+                sources=sources,
+                service=service,
+                hub=hub,
+                measured=measured,
+                hooks=Hooks(hooks, sources.hooked),
+                doctor=doctor,
+                now=lambda: datetime.now(UTC),
+                gating=gatings.of,
+                promoter=promoter,
+                by_itself=promoting,
+            )
         )
+        # After the routes are made: pydantic silences warnings for the whole process meanwhile, and what the
+        # passes build in other threads at that moment would let them out.
+        controller.start()
+        promoting.start()
+        watch.start()
         yield controller
+
+
+def _page(settings: Settings, environment: str) -> str | None:
+    """Where people see the environment; None if nobody has said by which address they reach the daemon."""
+    url = settings.server.public_url
+    return f"{url.rstrip('/')}/env/{environment}" if url is not None else None
+
+
+def _raise_descriptors() -> None:
+    """Have as many files and connections open at once as this process may: 1024 at first, as a rule.
+
+    That is for programs that use `select`. Here it would be the limit of open pages.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _hooks(settings: Settings) -> dict[str, HookSpec]:

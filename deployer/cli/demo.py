@@ -7,6 +7,7 @@ started is stopped on every way out, and nothing more; the folder is removed unl
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -19,6 +20,8 @@ import click
 import yaml
 
 from deployer import logs
+from deployer.adapters.admin_token import FILE as ADMIN_TOKEN
+from deployer.cli.client import API_FILE
 from deployer.cli.daemon import running, stop_on_signals
 from deployer.cli.local_ray import LocalRay, LocalRayError
 from deployer.cli.main import Failure
@@ -78,6 +81,8 @@ def _run(stack: ExitStack, folder: Path) -> None:
         on_settled=lambda: click.echo(_what_to_try(clone, folder / "deployer.yaml", http)),
     )
     controller = stack.enter_context(running(settings, listeners=[narrator]))
+    url = json.loads((settings.state_dir / API_FILE).read_text())["url"]
+    click.echo(f"Pages: {url} (to act there, sign in with what is in {settings.state_dir / ADMIN_TOKEN})")
     stop_on_signals(controller)
     controller.run_until_stopped()
     click.echo()
@@ -111,8 +116,8 @@ def _make_settings(folder: Path, address: str) -> Settings:
     path = folder / "deployer.yaml"
     values = {
         "state_dir": str(folder / "state"),
-        # A free port: a daemon may run on this machine already.
-        "server": {"listen": "127.0.0.1:0"},
+        # A free port: a daemon may run on this machine already. Looking takes no token here, acting does.
+        "server": {"listen": "127.0.0.1:0", "anonymous_read": True},
         "repositories": {"configs": {"url": str(folder / "configs.git")}},
         "environments": {
             name: {

@@ -10,52 +10,41 @@ else a branch, a tag or a commit of the environment's repository.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from deployer.adapters import schemas
 from deployer.cli.context import STORE_FILE, reading
 from deployer.cli.main import Exit, Failure
 from deployer.cli.repositories import access, source
-from deployer.core import commands, planning, policy, sentences, serve_config
+from deployer.core import commands, policy, sentences, serve_config
 from deployer.core.errors import InvalidConfig, Problem
+from deployer.core.gates import Gating, prove
 from deployer.core.live import Live
 from deployer.core.record import Record
 from deployer.core.types import Person, Policy, Release, Revision, ServeConfig
+from deployer.engine.planner import LIVE, Side, live_side
+from deployer.settings import gate_rules
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from deployer.adapters.git import Glance
     from deployer.adapters.store import SqlReader
+    from deployer.core.commands import GoodRelease
+    from deployer.core.history import Entry
     from deployer.core.live import Observation
     from deployer.core.serve_schema import Schema
     from deployer.settings import Settings
 
-LIVE = "live"
 _NOBODY = Person(name="", email="")
+_HISTORY = 200
+"""Rollouts that are looked back on for durations."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One side of a comparison.
-
-    `label` is what people call it, `body` the PUT body that it is. `release` and `policy` are None for what
-    is none, such as the cluster.
-    """
-
-    label: str
-    body: Mapping[str, Any] = field(repr=False)
-    release: Release | None = None
-    policy: Policy | None = None
-    notes: tuple[str, ...] = ()
 
 
 class Desk:
@@ -132,6 +121,32 @@ class Desk:
             for app in self.record(name).apps
         }
 
+    def address(self, environment: str) -> str:
+        """Where its cluster is."""
+        return self.settings.environments[environment].cluster.address
+
+    def upstream(self, environment: str, digest: str) -> dict[str, Record]:  # noqa: ARG002 - a Desk's signature
+        """The records of the other environments: each may hold the digest."""
+        return {name: self.record(name) for name in self.settings.environments if name != environment}
+
+    def gating(self, environment: str, commit: str) -> Gating:
+        """What a deploy of this commit has to wait for, by the settings and the store."""
+        rules = gate_rules(self.settings, environment)
+        store = self.store
+        proofs = {
+            name: prove(self.record(name), store.became_good(name, commit) if store else None, commit)
+            for name in rules.requires
+        }
+        return Gating(rules=rules, proofs=proofs)
+
+    def history(self, environment: str) -> list[Entry]:
+        """The newest rollouts first."""
+        return self.store.history(environment, limit=_HISTORY) if self.store is not None else []
+
+    def good_releases(self, environment: str) -> list[GoodRelease]:
+        """What became good, newest first."""
+        return self.store.good_releases(environment) if self.store is not None else []
+
     # --- the sides -----------------------------------------------------------------------------------
 
     def side(self, name: str, environment: str | None) -> Side:
@@ -162,16 +177,12 @@ class Desk:
         message = f"Which environment's '{name}'? Write ENV@{name}, or --environment ENV. There are: {known}."
         raise Failure(message, Exit.USAGE)
 
-    def live(self, environment: str, wanted: Side | None = None) -> Side:
-        """What the cluster last received for this environment, to be compared with what is wanted of it."""
+    def live(self, environment: str) -> Side:
+        """What the cluster last received for this environment."""
         seen = self.look(environment)
         if not isinstance(seen, Live):
             raise Failure(sentences.sentence(seen.why))
-        record = self.record(environment)
-        rules = (wanted.policy if wanted is not None else None) or record.good_policy
-        names = None if wanted is None else [app["name"] for app in wanted.body["applications"]]
-        body = planning.live_body(seen, record, rules, self.neighbours(environment), names)
-        return Side(label=f"live on {self.settings.environments[environment].cluster.address}", body=body)
+        return live_side(self, environment, seen, None)
 
     def file(self, path: Path, environment: str | None) -> Side:
         """A folder with a config, or a file that is one."""
@@ -241,10 +252,7 @@ class Desk:
         )
 
     def _release(self, environment: str, name: str) -> Side | None:
-        if self.store is None:
-            return None
-        releases = self.store.good_releases(environment)
-        found = commands.find_good(environment, name, releases)
+        found = commands.find_good(environment, name, self.good_releases(environment))
         if found is None:
             return None
         label = f"{found.rollout} {sentences.name(found.release)}"

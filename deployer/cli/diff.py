@@ -5,17 +5,25 @@ from __future__ import annotations
 import click
 
 from deployer.adapters import schemas
-from deployer.cli import context, plan_page
-from deployer.cli.desk import LIVE, Desk
+from deployer.cli import completing, context, plan_page
+from deployer.cli.desk import Desk
 from deployer.cli.main import Exit, common_options, option
+from deployer.core import plan_json
 from deployer.core.diff import diff
 from deployer.core.live import Live
+from deployer.engine.planner import LIVE
 
 
 @click.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("-e", "--environment", metavar="ENV", help="Whose refs, releases and cluster are meant.")
+@click.option(
+    "-e",
+    "--environment",
+    metavar="ENV",
+    shell_complete=completing.environments,
+    help="Whose refs, releases and cluster are meant.",
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if they differ.")
 @common_options
 @click.pass_context
@@ -50,6 +58,6 @@ def command(
         click.echo(f"{one.label}  ->  {other.label}")
         click.echo("\n".join(plan_page.lines_of(found)) if found.lines else "  no difference")
     else:
-        context.emit(plan_page.changes(found), form)
+        context.emit(plan_json.changes(found), form)
     if detailed_exitcode and found.lines:
         ctx.exit(Exit.CHANGES)

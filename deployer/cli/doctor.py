@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deployer.cli.doctoring.site import Site
+    from deployer.settings import Settings
 
 _TIMEOUT = "10s"
 """A forge under load takes seconds; who has said nothing by then is as good as down."""
@@ -112,6 +113,16 @@ def command(
     else:
         context.emit(to_json(lines), form)
     ctx.exit(Exit.FAILED if any(line.finding.state is State.FAIL for line in lines) else Exit.OK)
+
+
+def report(settings: Settings, config: str | None) -> dict[str, Any]:
+    """What `deployer doctor -o json` prints of these settings, for the daemon's page. Takes seconds."""
+    from deployer.cli.doctoring.site import standing
+    from deployer.core import durations
+
+    with standing(settings, *_place(config), durations.parse(_TIMEOUT)) as site:
+        found = finding.run(list(_checks(site, GROUPS)))
+        return to_json(Line(check=check, finding=one) for check, findings in found for one in findings)
 
 
 def text(line: Line, width: int, *, is_coloured: bool) -> str:

@@ -10,19 +10,17 @@ from typing import Any
 
 import click
 
-from deployer.adapters import statedir
-from deployer.cli import context
+from deployer.cli import completing, context, reads
 from deployer.cli.main import Failure, common_options, option
 from deployer.cli.tables import ago
-from deployer.core.explain import DECIDED, PASSED_OVER, explain
 from deployer.core.scrub import plain
-from deployer.core.times import timestamp
 
-_SIGNS = {DECIDED: "=>", PASSED_OVER: " -"}
+_SIGNS = {"decided": "=>", "passed over": " -"}
+"""By the marks of `core.explain`, whose import a shell that completes a name would wait for."""
 
 
 @click.command()
-@click.argument("environment")
+@click.argument("environment", shell_complete=completing.environments)
 @common_options
 @click.pass_context
 def command(
@@ -32,23 +30,19 @@ def command(
     output: str | None,  # noqa: ARG001 - read from ctx
 ) -> None:
     """Show why ENVIRONMENT is as it is: which line of the policy decided, and on what evidence."""
-    settings = context.settings(ctx)
-    context.known_environment(settings, environment)
-    with context.reading(settings) as store:
-        views = store.views(environment)
-        is_running = statedir.holder(settings.state_dir) is not None
-    if environment not in views:
+    with reads.opened(ctx, environment) as source:
+        told = source.explain(environment)
+        is_running = source.is_running
+    if told is None:
         message = f"The daemon has not looked at {environment} yet."
         raise Failure(message if is_running else f"{message} Start it with `deployer run`.")
-    at, view = views[environment]
-    told = explain({**view, "observed_at": timestamp(at)})
     form = option(ctx, "output") or "table"
     if form != "table":
         context.emit(told, form)
     else:
         _print(told)
     if not is_running:
-        seen = ago(timestamp(at), datetime.now(UTC))
+        seen = ago(told["observed_at"], datetime.now(UTC))
         click.echo(
             f"The daemon is not running. This is what it saw {seen} ago. Start it with `deployer run`.",
             err=True,
@@ -61,7 +55,7 @@ def _print(told: dict[str, Any]) -> None:
     click.echo("\nThe policy; the first line that fits decides (=>), those before it did not fit (-):")
     for line in told["policy"]:
         sign = _SIGNS.get(line["mark"], "  ")
-        click.echo(f"  {sign} {line['line']:>2}  {line['condition']} -> {line['consequence']}")
+        click.echo(plain(f"  {sign} {line['line']:>2}  {line['condition']} -> {line['consequence']}"))
     click.echo("\nThe evidence:")
     width = max(len(one["about"]) for one in told["evidence"])
     for one in told["evidence"]:

@@ -7,38 +7,57 @@ from typing import Any
 
 import click
 
-from deployer.cli import context
+from deployer.cli import completing, context, reads
 from deployer.cli.main import common_options, option
 from deployer.cli.tables import ago, print_table, short
-from deployer.core import sentences
-from deployer.core.history import to_json
+from deployer.cli.when import When
 from deployer.core.scrub import plain
+
+_KINDS = ("deploy", "rollback", "restore", "heal")
+"""`deployer.core.events.Kind`, whose import a shell that completes a name would wait for."""
+
+_RESULTS = ("in_progress", "good", "failed", "superseded", "cancelled")
+"""`deployer.core.record.Result`, likewise."""
 
 
 @click.command()
-@click.argument("environment", required=False)
+@click.argument("environment", required=False, shell_complete=completing.environments)
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@click.option("--kind", type=click.Choice(_KINDS), help="Only these.")
+@click.option("--result", type=click.Choice(_RESULTS), help="Only those that ended so.")
+@click.option("--since", type=When(), help="Only what began since: 2h (ago), 2026-11-23, or a full time.")
+@click.option("--until", type=When(), help="Only what began before then.")
+@click.option(
+    "--author", metavar="NAME", help="Only commits of this author: `Ada`, or `Ada <ada@example.com>`."
+)
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
     environment: str | None,
     limit: int,
+    kind: str | None,
+    result: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    author: str | None,
     config: str | None,  # noqa: ARG001 - read from ctx
     output: str | None,  # noqa: ARG001 - read from ctx
 ) -> None:
     """List the rollouts of every environment (or of ENVIRONMENT), newest first."""
-    settings = context.settings(ctx)
-    if environment:
-        context.known_environment(settings, environment)
-    with context.reading(settings) as store:
-        entries = [to_json(entry) for entry in store.history(environment, limit=limit)]
+    wish = reads.Wish(
+        environment=environment, kind=kind, result=result, since=since, until=until, author=author
+    )
+    with reads.opened(ctx, environment) as source:
+        entries = source.history(wish, limit)
     form = option(ctx, "output") or "table"
     if form != "table":
         context.emit(entries, form)
         return
     if not entries:
-        click.echo("No rollouts yet: nothing that can be deployed was pushed.", err=True)
+        is_choosy = wish != reads.Wish(environment=environment)
+        none = "No rollouts yet: nothing that can be deployed was pushed."
+        click.echo("No rollout is like that." if is_choosy else none, err=True)
         return
     now = datetime.now(UTC)
     print_table(
@@ -51,6 +70,8 @@ def command(
 
 
 def _row(entry: dict[str, Any], now: datetime) -> tuple[str, ...]:
+    from deployer.core import sentences
+
     release = entry["release"]
     result, took = entry["result"], entry["took_seconds"]
     if entry["followed_by"]:

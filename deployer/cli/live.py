@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import yaml
 
-from deployer.cli import context
-from deployer.cli.client import Daemon
+from deployer.cli import client, completing, context
 from deployer.cli.main import common_options, option
 from deployer.core.scrub import plain
 
 
 @click.command()
-@click.argument("environment")
+@click.argument("environment", shell_complete=completing.environments)
 @common_options
 @click.pass_context
 def command(
@@ -28,17 +26,18 @@ def command(
     Values of env_vars, and of what is named like a secret, are masked. Needs the running daemon, which has
     the cluster's credentials.
     """
-    settings = context.settings(ctx)
-    context.known_environment(settings, environment)
-    live = Daemon(settings).get(environment, "live")
+    live = client.daemon(ctx, environment).get(environment, "live")
     form = option(ctx, "output") or "table"
     if form != "table":
         context.emit(live, form)
         return
+    import yaml
+
     serve = "" if live["serve_started"] else ", Serve is not started"
-    click.echo(f"# {environment}: Ray {live['ray_version']}{serve}, session {live['session'] or 'not told'}")
+    about = f"# {environment}: Ray {live['ray_version']}{serve}, session {live['session'] or 'not told'}"
+    click.echo(_one_line(about))
     if live["foreign"]:
-        click.echo(f"# Also there, and not this environment's: {', '.join(live['foreign'])}")
+        click.echo(_one_line(f"# Also there, and not this environment's: {', '.join(live['foreign'])}"))
     for app in live["apps"]:
         click.echo(f"\n{_about(app)}")
         if app["config"] is not None:
@@ -49,4 +48,9 @@ def command(
 
 def _about(app: dict[str, Any]) -> str:
     how = "" if app["config"] is not None else ": no config (started with `serve run`, or left half applied)"
-    return f"# {app['name']} is {app['status']}{how}"
+    return _one_line(f"# {app['name']} is {app['status']}{how}")
+
+
+def _one_line(text: str) -> str:
+    """Harmless: names on a cluster can be anything."""
+    return " ".join(plain(text).split())

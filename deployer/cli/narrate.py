@@ -16,6 +16,7 @@ import click
 from deployer.core import sentences
 from deployer.core.events import (
     Applied,
+    Approved,
     Cancelled,
     Checked,
     Drifted,
@@ -31,8 +32,13 @@ from deployer.core.events import (
     Measured,
     Observed,
     Paused,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resubmitted,
     Resumed,
     RetryAsked,
@@ -40,8 +46,10 @@ from deployer.core.events import (
     Seen,
     Started,
     Superseded,
+    SyncAsked,
 )
 from deployer.core.scrub import plain
+from deployer.core.telling import says
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -52,12 +60,21 @@ if TYPE_CHECKING:
 _COLOURS = {
     "FAILED": "red",
     "refused": "red",
+    "rejected": "red",
     "held": "yellow",
     "drift": "yellow",
     "good": "green",
     "healthy": "green",
 }
 
+
+_WISHES = {
+    "approved": "approved",
+    "rejected": "rejected",
+    "sync_asked": "sync",
+    "promotion_asked": "promote",
+}
+"""The words for what people want, by the event."""
 
 _LENGTH_OF_TIME = re.compile(r"\b[0-9][0-9.]*\s?(?:ms|[dhms])(?:[0-9]+(?:ms|[hms]))*\b")
 """`3.0 s`, `31 s`, `5m12s`: what is left of a wait changes from look to look, and is no news."""
@@ -187,6 +204,10 @@ def _line(record: Record, event: Event) -> tuple[str, str] | None:
             return "retry", f"asked {_by(event)}"
         case RollbackAsked(release=release):
             return "rollback", f"to {sentences.name(release)}, asked {_by(event)}"
+        case Approved() | Rejected() | SyncAsked() | PromotionAsked():
+            return _WISHES[event.type], f"{says(event).removesuffix('.')}, {_by(event)}"
+        case Promoted() | Proposed() | PromotionFailed():
+            return "promote", says(event)
         case _:
             assert_never(event)
 

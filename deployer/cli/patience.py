@@ -1,7 +1,7 @@
 """Waits for an ending, telling what happens meanwhile.
 
-Owns the polling and what is printed. Must not know what is waited for. Invariant: it ends by its time-out,
-and a daemon that is restarted meanwhile is waited for too.
+Owns the polling, and the words at the end. Must not know what is waited for, nor how it is shown. Invariant:
+it ends by its time-out, and a daemon that is restarted meanwhile is waited for too.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployer.cli import context
+from deployer.cli import context, views
 from deployer.cli.client import NotNow
 from deployer.cli.main import option
-from deployer.cli.waiting import Progress, timed_out
+from deployer.cli.waiting import timed_out
 from deployer.core.durations import render
 from deployer.core.scrub import plain
 
@@ -36,25 +36,26 @@ def wait(
     *,
     timeout_seconds: float,
 ) -> Ending:
-    """Poll the status until `ending` finds one; that may ask the daemon something too."""
+    """Poll the status until `ending` finds one; that may ask the daemon something too.
+
+    What happens meanwhile is shown on stderr.
+    """
     deadline = time.monotonic() + timeout_seconds
-    progress, is_away = Progress(), False
     state: dict[str, Any] | None = None
-    while True:
-        try:
-            state, is_away = daemon.poll(environment), False
-            found = ending(state)
-            line = progress.line(state)
-        except NotNow as error:
-            found, line = None, None if is_away else error.message
-            is_away = True
-        if line is not None:
-            click.echo(f"{environment}: {plain(line)}", err=True)
-        if found is not None:
-            return found
-        if time.monotonic() >= deadline:
-            return timed_out(state, render(timeout_seconds))
-        time.sleep(_POLL_SECONDS)
+    with views.opened(err=True) as view:
+        while True:
+            found = None
+            try:
+                state = daemon.poll(environment)
+                found = ending(state)
+                view.show([state])
+            except NotNow as error:
+                view.trouble(f"{environment}: {error.message}")
+            if found is not None:
+                return found
+            if time.monotonic() >= deadline:
+                return timed_out(state, render(timeout_seconds))
+            time.sleep(_POLL_SECONDS)
 
 
 def end(ctx: click.Context, environment: str, ending: Ending) -> None:

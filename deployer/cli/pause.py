@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from deployer.cli import context
-from deployer.cli.client import Daemon, Duration, say, writing
+from deployer.cli import client, completing
+from deployer.cli.client import Duration, say, writing
 from deployer.cli.main import common_options
 
 
 @click.command()
-@click.argument("environment")
+@click.argument("environment", shell_complete=completing.environments)
 @click.option("--for", "seconds", type=Duration(), help="For how long, such as 2h; else until it is resumed.")
 @writing
 @common_options
@@ -28,7 +28,5 @@ def command(
 
     What is in flight goes on to its end; a rollback, and a restore of what a new Ray head lost, still happen.
     """
-    settings = context.settings(ctx)
-    context.known_environment(settings, environment)
     order = {"reason": reason, "dry_run": dry_run, "seconds": seconds}
-    say(ctx, Daemon(settings).post(environment, "pause", order))
+    say(ctx, client.daemon(ctx, environment).post(environment, "pause", order))

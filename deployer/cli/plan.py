@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployer.cli import context, plan_page
-from deployer.cli.desk import LIVE, Desk
+from deployer.cli import completing, context, server
 from deployer.cli.main import Exit, common_options, option
-from deployer.cli.planner import Comparison, plan
 
 if TYPE_CHECKING:
     from deployer.core.planning import Plan
 
 
 @click.command()
-@click.argument("environments", nargs=-1, metavar="ENV...")
+@click.argument("environments", nargs=-1, metavar="ENV...", shell_complete=completing.environments)
 @click.option("--ref", metavar="REF", help="Plan this branch, tag or commit. Default: the branch it follows.")
 @click.option(
     "--from",
@@ -49,8 +47,22 @@ def command(
     """Show what a deploy to each ENV would change, restart and need, and whether there is a way back.
 
     Nothing is changed anywhere. It works without the daemon; what the daemon knows (history, what is held) is
-    read from its store.
+    read from its store. With --server it is the plan of that daemon, for what git wants.
     """
+    # Late, for a shell that completes a name waits for what stands above.
+    from deployer.cli.desk import Desk
+    from deployer.cli.plan_there import show
+    from deployer.cli.planner import Comparison, plan
+    from deployer.engine.planner import LIVE
+
+    named = server.named(ctx)
+    if named is not None:
+        if ref is not None or folder is not None or against not in {None, LIVE}:
+            message = "--ref, --from and --against are read on this machine: leave out --server."
+            raise click.UsageError(message)
+        told = form or option(ctx, "output") or "text"
+        show(ctx, named, environments, told, detailed_exitcode=detailed_exitcode)
+        return
     settings = context.settings(ctx)
     for name in environments:
         context.known_environment(settings, name)
@@ -69,9 +81,12 @@ def command(
 
 
 def _print(plans: list[Plan], form: str) -> None:
+    from deployer.cli import plan_page
+    from deployer.core import plan_json
+
     match form:
         case "json" | "yaml":
-            context.emit([plan_page.to_json(one) for one in plans], form)
+            context.emit([plan_json.to_json(one) for one in plans], form)
         case "markdown":
             click.echo(plan_page.markdown(plans))
         case _:

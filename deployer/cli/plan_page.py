@@ -1,4 +1,4 @@
-"""How a plan looks: text for a terminal, Markdown for a pull request, JSON for scripts.
+"""How a plan looks: text for a terminal, Markdown for a pull request. For scripts: `core.plan_json`.
 
 Owns the words and the layout. Must not add to what the plan says. Invariant: text from commits and configs
 cannot change the terminal, nor the page that a comment is shown on.
@@ -7,7 +7,7 @@ cannot change the terminal, nor the page that a comment is shown on.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deployer.core.diff import Sign
 from deployer.core.redact import one_line
@@ -26,6 +26,9 @@ _FORECASTS = 8
 """Deployments whose availability is told, the worst first."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~@&:])")
+
+_FIGURES = re.compile(r"It has (\d+ of \d+) approvals")
+"""How `core.gates` begins to tell how many approvals there are."""
 
 MARKER = "<!-- deployer plan -->"
 """By which a comment is found again, to be edited in place."""
@@ -81,8 +84,19 @@ def facts(plan: Plan) -> Iterator[tuple[str, str]]:
 def summary(plan: Plan) -> str:
     """The last line."""
     add, change, remove = plan.counts
-    gates = f" {len(plan.gates)} gate{'s' * (len(plan.gates) > 1)} closed." if plan.gates else ""
+    gates = closed([(gate.what, gate.why) for gate in plan.gates])
     return f"Plan: {add} to add, {change} to change, {remove} to remove.{gates} {plan.digest[:19]}"
+
+
+def closed(gates: Sequence[tuple[str, str]]) -> str:
+    """The gates that are closed, each by name and figures: ` Gate: approvals 0 of 1.`; "" without any."""
+    if not gates:
+        return ""
+    names = []
+    for what, why in gates:
+        figures = _FIGURES.match(why)
+        names.append(f"{what} {figures[1]}" if figures else what)
+    return f" Gate{'s' * (len(names) > 1)}: {', '.join(names)}."
 
 
 def _subject(line: Line) -> str:
@@ -146,79 +160,3 @@ _SIGNS = {Sign.ADD: "\\+", Sign.REMOVE: "\\-", Sign.CHANGE: "\\~"}
 def _escaped(words: str) -> str:
     """Text that Markdown and HTML show as it is: no link, no mention, no tag, no picture."""
     return _MARKDOWN.sub(lambda found: f"&#{ord(found[1])};", one_line(words))
-
-
-# --- JSON --------------------------------------------------------------------------------------------
-
-
-def to_json(plan: Plan) -> dict[str, Any]:
-    """As `docs/json.md` describes it."""
-    add, change, remove = plan.counts
-    capacity, back, duration = plan.capacity, plan.way_back, plan.duration
-    return {
-        "environment": plan.environment,
-        "digest": plan.digest,
-        "config_digest": plan.config_digest,
-        "ray_version": plan.ray_version,
-        "wanted": plan.wanted,
-        "against": plan.against,
-        "add": add,
-        "change": change,
-        "remove": remove,
-        "changes": changes(plan.diff),
-        "availability": [
-            {
-                "application": one.application,
-                "deployment": one.deployment,
-                "lowest": one.forecast.lowest,
-                "lowest_failed": one.forecast.lowest_failed,
-                "message": one.forecast.sentence,
-                "message_failed": one.forecast.failed_sentence or None,
-            }
-            for one in plan.availability
-        ],
-        "capacity": None
-        if capacity is None
-        else {
-            "verdict": capacity.verdict.value,
-            "needs": [
-                {
-                    "resource": need.resource,
-                    "needed": need.needed,
-                    "free": need.free,
-                    "verdict": need.verdict.value,
-                }
-                for need in capacity.needs
-            ],
-            "notes": list(capacity.notes),
-        },
-        "duration": None
-        if duration is None
-        else {
-            "shortest_seconds": duration.shortest,
-            "longest_seconds": duration.longest,
-            "deploys": duration.deploys,
-        },
-        "way_back": None
-        if back is None
-        else {"state": back.state.value, "to": back.to, "reasons": list(back.reasons)},
-        "gates": [{"what": gate.what, "why": gate.why} for gate in plan.gates],
-        "drift": plan.drift,
-        "remarks": list(plan.remarks),
-    }
-
-
-def changes(found: Diff) -> list[dict[str, Any]]:
-    """The differences, one object each."""
-    return [
-        {
-            "sign": line.sign.value,
-            "application": line.application or None,
-            "deployment": line.deployment or None,
-            "option": line.option or None,
-            "change": line.change or None,
-            "effect": line.restart.value,
-            "note": line.note or None,
-        }
-        for line in found.lines
-    ]

@@ -1,4 +1,4 @@
-"""From the settings to what the git adapter and the sources take: who is let in where, and what is followed.
+"""From the settings to what the adapters and the sources take: who is let in where, and what is followed.
 
 Owns that translation, which the daemon and the commands that read git share. Must not read anything.
 Invariant: secrets stay in the files that the settings name.
@@ -6,17 +6,20 @@ Invariant: secrets stay in the files that the settings name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from deployer.core.source import Branch, Pinned, Source, Tags
 
 if TYPE_CHECKING:
-    from deployer.adapters.git import Access, Signers
-    from deployer.settings import Environment, Repository
+    # Nobody evaluates the annotations of ForgeAccess, for which git would be imported before it is needed.
+    from deployer.adapters.git import Access, GithubApp, Signers  # noqa: TC004 - see above
+    from deployer.settings import Environment, Repository, Write
 
 
-def access(repository: Repository) -> Access:
-    """How to be let into a repository."""
+def access(repository: Repository | Write) -> Access:
+    """How to be let into a repository, to read or to push."""
     # git is imported late: most commands need none of it.
     from deployer.adapters.git import Access, GithubApp
 
@@ -36,6 +39,49 @@ def access(repository: Repository) -> Access:
         ssh_key_file=repository.ssh_key_file,
         known_hosts_file=repository.known_hosts_file,
         github_app=github_app,
+    )
+
+
+def write_access(repository: Repository) -> Access | None:
+    """How to be let in to push; None if the daemon must not."""
+    return None if repository.write is None else access(repository.write)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeAccess:
+    """One project of a forge, and how to be let in: by the token in a file, or as a GitHub App."""
+
+    kind: Literal["github", "gitlab", "gitea"]
+    api_url: str
+    project: str
+    credential: Path | GithubApp
+    ca_file: Path | None
+
+
+def forge_access(repository: Repository) -> ForgeAccess | None:
+    """How the repository's forge is asked; None if it must not be."""
+    from deployer.adapters.git import GithubApp
+
+    forge = repository.forge
+    if forge is None:
+        return None
+    credential: Path | GithubApp | None = forge.token_file
+    if forge.github_app is not None:
+        credential = GithubApp(
+            app_id=forge.github_app.app_id,
+            installation_id=forge.github_app.installation_id,
+            private_key_file=forge.github_app.private_key_file,
+            api_url=forge.api_url,
+        )
+    if credential is None:
+        message = "a forge without a credential: the settings refuse that"
+        raise ValueError(message)
+    return ForgeAccess(
+        kind=forge.kind,
+        api_url=forge.api_url,
+        project=forge.project,
+        credential=credential,
+        ca_file=forge.ca_file,
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from deployer.cli import context
-from deployer.cli.client import Daemon, say, writing
+from deployer.cli import client, completing
+from deployer.cli.client import say, writing
 from deployer.cli.main import common_options
 
 
 @click.command()
-@click.argument("environment")
+@click.argument("environment", shell_complete=completing.environments)
 @writing
 @common_options
 @click.pass_context
@@ -23,6 +23,7 @@ def command(
     output: str | None,  # noqa: ARG001 - read from ctx
 ) -> None:
     """Let the automation of ENVIRONMENT go on, after `deployer pause`."""
-    settings = context.settings(ctx)
-    context.known_environment(settings, environment)
-    say(ctx, Daemon(settings).post(environment, "resume", {"reason": reason, "dry_run": dry_run}))
+    say(
+        ctx,
+        client.daemon(ctx, environment).post(environment, "resume", {"reason": reason, "dry_run": dry_run}),
+    )

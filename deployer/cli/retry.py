@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from deployer.cli import context
-from deployer.cli.client import Daemon, say, writing
+from deployer.cli import client, completing
+from deployer.cli.client import say, writing
 from deployer.cli.main import common_options
 
 
 @click.command()
-@click.argument("environment")
+@click.argument("environment", shell_complete=completing.environments)
 @writing
 @common_options
 @click.pass_context
@@ -26,6 +26,7 @@ def command(
 
     If it fails again, it is held again. `deployer sync ENVIRONMENT --wait` tells how it ends.
     """
-    settings = context.settings(ctx)
-    context.known_environment(settings, environment)
-    say(ctx, Daemon(settings).post(environment, "retry", {"reason": reason, "dry_run": dry_run}))
+    say(
+        ctx,
+        client.daemon(ctx, environment).post(environment, "retry", {"reason": reason, "dry_run": dry_run}),
+    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import click
 
-from deployer.cli import context, waiting
-from deployer.cli.client import Daemon, Duration, say, writing
+from deployer.cli import client, completing, waiting
+from deployer.cli.client import Duration, say, writing
 from deployer.cli.main import common_options
 from deployer.cli.patience import end, wait
+from deployer.core.scrub import plain
 
 
 @click.command()
-@click.argument("environment")
+@click.argument("environment", shell_complete=completing.environments)
 @click.option(
     "--to",
     metavar="RELEASE",
+    shell_complete=completing.releases,
     help="A rollout that ended well (staging#3 or 3), the beginning of a commit, or a digest."
     " Default: the release before what runs, or before what is failing.",
 )
@@ -40,14 +42,12 @@ def command(
 
     What git wants is held from then on, until git says something else; `deployer retry` undoes that.
     """
-    settings = context.settings(ctx)
-    context.known_environment(settings, environment)
-    daemon = Daemon(settings)
+    daemon = client.daemon(ctx, environment)
     answer = daemon.post(environment, "rollback", {"to": to, "reason": reason, "dry_run": dry_run})
     if dry_run or not is_waiting:
         say(ctx, answer)
         return
-    click.echo(answer["message"], err=True)
+    click.echo(plain(answer["message"]), err=True)
     asked = waiting.Rollback(
         target=answer["target"]["digest"],
         after=answer["after"],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deployer.cli.main import Failure, common_options
+from deployer.cli import context
+from deployer.cli.main import Failure, common_options, option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,20 +36,27 @@ own."""
     help="serve: the schema of this Ray. Default: the newest that is known.",
 )
 @common_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     name: str | None,
     ray_version: str | None,
     config: str | None,  # noqa: ARG001 - not needed: nothing here asks a daemon
-    output: str | None,  # noqa: ARG001 - a schema is JSON, however it is asked for
+    output: str | None,  # noqa: ARG001 - read from ctx
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of a file. Without an argument: which files have one."""
+    form = option(ctx, "output") or "table"
     if name is None:
-        click.echo(_overview())
+        if form != "table":
+            context.emit(NAMES, form)
+        else:
+            click.echo(_overview())
         return
     if ray_version is not None and name != "serve":
         message = f"--ray-version is for `deployer schema serve`: {NAMES[name]} is the same for every Ray."
         raise click.UsageError(message)
-    click.echo(as_text(_schema(name, ray_version)), nl=False)
+    schema = _schema(name, ray_version)
+    click.echo(context.as_yaml(schema) if form == "yaml" else as_text(schema), nl=False)
 
 
 def as_text(schema: Mapping[str, Any]) -> str:
@@ -91,6 +99,15 @@ def settings() -> dict[str, Any]:
         }
     found["properties"]["workers"] |= {"minimum": 1, "maximum": 1000}
     found["$defs"]["Environment"]["oneOf"] = [{"required": [key]} for key in ("branch", "tags", "commit")]
+    promote_from = found["$defs"]["Environment"]["properties"]["promote_from"]
+    promote_from["anyOf"] = [{"type": "string"}, {"$ref": promote_from.pop("$ref")}]
+    people = found["properties"]["people"]
+    emails = found["$defs"]["Person"]["properties"]["emails"]
+    people["additionalProperties"] = {
+        "anyOf": [{key: emails[key] for key in ("type", "items")}, people["additionalProperties"]]
+    }
+    found["$defs"]["Person"] |= {"minProperties": 1}
+    found["$defs"]["Forge"]["oneOf"] = [{"required": [key]} for key in ("token_file", "github_app")]
     poll = found["$defs"]["Repository"]["properties"]["poll_interval"]
     del poll["type"]
     poll |= {**duration(), "default": "15s"}

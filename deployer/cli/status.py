@@ -1,49 +1,61 @@
-"""`deployer status`: what every environment runs, and why.
+"""`deployer status`: what every environment runs, and why; with --watch, live.
 
 Reads what the daemon published last, so it works while the daemon is down (and says that it is).
 """
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from deployer.adapters import statedir
-from deployer.cli import context
+from deployer.cli import completing, context, reads, views
+from deployer.cli.client import NotNow
 from deployer.cli.main import common_options, option
 from deployer.cli.tables import ago, print_table, short
 from deployer.core.scrub import plain
-from deployer.core.times import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deployer.cli.reads import Reads
+    from deployer.cli.views import View
 
 _FRESH_SECONDS = 60.0
 """A running daemon looks at an idle cluster every 15 s; what is older than four looks is worth a warning."""
 
+_WATCH_SECONDS = 1.0
+"""Between two reads of all statuses, which take milliseconds. At a terminal the seconds should tick; the
+daemon looks at a rollout every 0.25 s to 2 s."""
+
 
 @click.command()
-@click.argument("environment", required=False)
+@click.argument("environment", required=False, shell_complete=completing.environments)
+@click.option("-w", "--watch", is_flag=True, help="Go on showing it until Ctrl-C: live at a terminal.")
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
     environment: str | None,
+    *,
+    watch: bool,
     config: str | None,  # noqa: ARG001 - read from ctx
     output: str | None,  # noqa: ARG001 - read from ctx
 ) -> None:
-    """Show what every environment (or ENVIRONMENT) runs, and why."""
-    settings = context.settings(ctx)
-    names = [context.known_environment(settings, environment)] if environment else list(settings.environments)
-    now = datetime.now(UTC)
-    with context.reading(settings) as store:
-        views = store.views()
-        is_running = statedir.holder(settings.state_dir) is not None
-    states = [
-        {**views[name][1], "observed_at": timestamp(views[name][0])} if name in views else _never_seen(name)
-        for name in names
-    ]
-    hint = _staleness(states, now, is_running=is_running)
+    """Show what every environment (or ENVIRONMENT) runs, and why.
+
+    With --watch, off a terminal: one line for each change; with -o json one object in one line for each.
+    """
     form = option(ctx, "output") or "table"
+    with reads.opened(ctx, environment) as source:
+        if watch:
+            _watch(source, environment, form)
+        states = source.statuses(environment)
+        is_running = source.is_running
+    now = datetime.now(UTC)
+    hint = _staleness(states, now, is_running=is_running)
     if form != "table":
         context.emit(states, form)
     else:
@@ -57,33 +69,28 @@ def command(
         click.echo(hint, err=True)
 
 
-def _never_seen(name: str) -> dict[str, Any]:
-    return {
-        "environment": name,
-        "sequence": 0,
-        "sync": "Unknown",
-        "health": "Unknown",
-        "mode": "auto",
-        "message": "The daemon has not looked at this environment yet.",
-        "since": None,
-        "live": None,
-        "wanted": None,
-        "rollout": None,
-        "held": [],
-        "paused": None,
-        "drift": None,
-        "starved": None,
-        "last_failure": None,
-        "git": {"seen_at": None, "trouble": None},
-        "policy": None,
-        "apps": [],
-        "foreign": [],
-        "cluster": None,
-        "observed_at": None,
-    }
+def _watch(source: Reads, environment: str | None, form: str) -> NoReturn:
+    """Show every change, until a person or a broken pipe ends it."""
+    # Before anything is drawn: what cannot be read at all is an error, and not a moment's trouble.
+    states = source.statuses(environment)
+    if form != "table":
+        _follow(source, environment, states, views.Records(form))
+    with views.opened(err=False, rollouts=source.newest) as view:
+        _follow(source, environment, states, view)
 
 
-def _staleness(states: list[dict[str, Any]], now: datetime, *, is_running: bool) -> str:
+def _follow(source: Reads, environment: str | None, states: Sequence[dict[str, Any]], view: View) -> NoReturn:
+    while True:
+        try:
+            view.show(states, _staleness(states, datetime.now(UTC), is_running=source.is_running))
+            time.sleep(_WATCH_SECONDS)
+            states = source.statuses(environment)
+        except NotNow as error:
+            view.trouble(error.message)
+            time.sleep(_WATCH_SECONDS)
+
+
+def _staleness(states: Sequence[dict[str, Any]], now: datetime, *, is_running: bool) -> str:
     """Say that the daemon is down, or behind: what is printed is then not the present."""
     times = [state["observed_at"] for state in states if state["observed_at"]]
     if not is_running:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from deployer.cli import checking, reports
+from deployer.cli import checking, context, reports
 from deployer.cli.main import Exit, Failure, common_options, option
 
 
@@ -54,9 +55,10 @@ def command(
     report = reports.Report(
         environments=tuple(checking.check(target, options) for target in checking.find(paths))
     )
-    if form is None:
-        form = "json" if option(ctx, "output") == "json" else "text"
-    text = reports.render(report, form)
+    told = option(ctx, "output")
+    text = reports.render(report, form or ("json" if told in {"json", "yaml"} else "text"))
+    if form is None and told == "yaml":
+        text = context.as_yaml(json.loads(text))
     if output_file is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:

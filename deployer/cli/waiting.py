@@ -1,7 +1,8 @@
 """When is it over, and how did it end? For commands that wait, as CI does.
 
 Owns the reading of a status for this question, and the exit codes of the endings. Must not know how a status
-is got or printed. Invariant: an ending is told only from facts that came after the wish, or that still hold.
+is got or printed. Invariant: an ending is told only from facts that came after the wish, or that still hold,
+and only when the status shows it: what is seen last stays on the screen.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 from deployer.cli.main import Exit
 
-_LIVE, _STALLED, _REMOVES = 25, 28, 29
+_LIVE, _STALLED, _REMOVES, _GATED = 25, 28, 29, 31
 """Lines of the policy: git wants what is live; the last rollout failed and a person has to act; what git
-wants removes most applications, and needs another commit."""
+wants removes most applications, and needs another commit; a gate is closed."""
 
 _FIGURES = re.compile(r"\d+(?:\.\d+)?")
 
@@ -78,7 +79,7 @@ class Sync:
                 return _not_known(git)
             self.target, self.revision = git["digest"], git["revision"]
         attempt = _newest(state, "deploy", self.target)
-        if attempt is not None and attempt["result"] == "in_progress":
+        if (attempt is not None and attempt["result"] == "in_progress") or _is_behind(state):
             return None
         is_wanted = git["digest"] == self.target
         # What was published before the last event, for another commit, or was seen before it was asked for,
@@ -102,7 +103,7 @@ class Sync:
     def _left_as_it_is(self, state: dict[str, Any]) -> Ending | None:
         """The ending where the daemon does nothing about it; None where it does, or Serve does by itself."""
         line = state["policy"]["line"]
-        if state["mode"] in {"held", "paused"} or _is_stalled(state) or line == _REMOVES:
+        if state["mode"] in {"held", "paused"} or _is_stalled(state) or line in {_REMOVES, _GATED}:
             return self._end("refused", Exit.REFUSED, state["message"])
         if line == _LIVE and state["sync"] == "OutOfSync":
             # It drifted, and the policy or the budget forbids the heal.
@@ -161,6 +162,8 @@ class Rollback:
     def ending(self, state: dict[str, Any]) -> Ending | None:
         """How it ended, by the daemon's status of now; None if it goes on."""
         attempt = _newest(state, "rollback", self.target)
+        if _is_behind(state):
+            return None
         if attempt is None or _number(attempt) <= self.after:
             return self._not_begun(state)
         id_, to = attempt["id"], _short(attempt["release"]["revision"])
@@ -200,7 +203,7 @@ class Progress:
 
     def line(self, state: dict[str, Any]) -> str | None:
         """The line to print, if this state is news: not what was before, with nothing in flight."""
-        if not state["is_current"] and not state["rollout"]:
+        if not state.get("is_current", True) and not state["rollout"]:
             return None
         phase = f"{state['rollout']['phase']}: " if state["rollout"] else ""
         text = f"{phase}{state['message']}"
@@ -226,6 +229,17 @@ def _not_known(git: dict[str, Any]) -> Ending:
         exit_code=Exit.INVALID_CONFIG if is_invalid else Exit.FAILED,
         message=str(git["trouble"] or git["problem"]),
     )
+
+
+def _is_behind(state: dict[str, Any]) -> bool:
+    """Whether what was published still has a rollout in flight that has ended: a pass tells it in a moment.
+
+    The end is made durable first, and published by the look after it.
+    """
+    if state["rollout"] is None:
+        return False
+    id_ = state["rollout"]["id"]
+    return any(one["id"] == id_ and one["result"] != "in_progress" for one in state["rollouts"])
 
 
 def _is_stalled(state: dict[str, Any]) -> bool:

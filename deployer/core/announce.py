@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from deployer.core import pinned, sentences
 from deployer.core.events import (
+    Approved,
     Cancelled,
     DriftClass,
     Drifted,
@@ -20,15 +21,21 @@ from deployer.core.events import (
     Kind,
     LostSight,
     Paused,
+    Promoted,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resumed,
     RetryAsked,
     RollbackAsked,
     Seen,
     Superseded,
+    SyncAsked,
 )
 from deployer.core.record import tells_of_sickness
+from deployer.core.telling import says
 
 if TYPE_CHECKING:
     from deployer.core.events import Event
@@ -56,6 +63,12 @@ def announcement(record: Record, event: Event) -> str | None:
         return None
     if isinstance(event, Drifted | DriftEnded | Paused | Resumed | RetryAsked | RollbackAsked):
         return f"{record.environment}: {_change(record, event)}"
+    if isinstance(event, PromotionFailed | Proposed):
+        return f"{record.environment}: {says(event)}"
+    if isinstance(event, Approved | Rejected | SyncAsked | Promoted):
+        by = record.promotion.by if isinstance(event, Promoted) and record.promotion else event.actor
+        why = f" ({event.reason})" if event.reason else ""
+        return f"{record.environment}: {says(event).rstrip('.')}, by {by}{why}."
     if rollout is None:
         return None
     release = sentences.name(rollout.release)

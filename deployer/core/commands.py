@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from deployer.core.record import Hold, Record
 
+INVALID = 3
+"""The exit code of a command that met a config which cannot be used, as of `deployer validate`."""
+
 REFUSED = 7
 """The exit code of a wish that makes sense, but that is not granted now."""
 

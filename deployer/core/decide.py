@@ -12,7 +12,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
-from deployer.core import body, lineage, rest, rollouts, sentences
+from deployer.core import body, gates, lineage, rest, rollouts, sentences
 from deployer.core.actions import Action, Note, Probe, Put, Wait
 from deployer.core.belongs import deployed_times, not_ours, starting
 from deployer.core.events import (
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from deployer.core.events import State
+    from deployer.core.gates import Gating
 
 FIRST_POLL_SECONDS = 0.1
 """Between looks in the first 2 s after a PUT: one tick of Serve's control loop. In that time most lightweight
@@ -117,6 +118,7 @@ POLICY = (
     ("the last rollout failed, and nobody acted", "wait, loudly"),
     ("what git wants removes most applications", "wait, unless that very commit allows it"),
     ("the PUT would harm somebody else's applications", "wait"),
+    ("a gate is closed", "wait until it opens, by itself or by an act"),
 )
 """The policy: condition and consequence of each line, from 1. The first line that fits decides."""
 
@@ -129,11 +131,12 @@ def decide(
     record: Record,
     now: datetime,
     neighbours: Mapping[str, str] = NOBODY,
+    gating: Gating = gates.NONE,
 ) -> Action:
     """Return the one action to take now. The first line of `POLICY` that fits decides.
 
     `neighbours` are the applications of this daemon's other environments on the same cluster, each with its
-    environment.
+    environment. `gating` is what a deploy of what git wants has to wait for.
     """
     wanted = lineage.admitted(wanted, record)
     news = _news(wanted, record, now)
@@ -155,8 +158,8 @@ def decide(
     if record.asked is not None:
         return _asked(live, record, now)
     if rollout is not None:
-        return _go_on(wanted, live, record, rollout, now, neighbours)
-    return rest.begin(wanted, live, record, now, neighbours)
+        return _go_on(wanted, live, record, rollout, now, neighbours, gating)
+    return rest.begin(wanted, live, record, now, neighbours, gating)
 
 
 def rejected(record: Record, message: str, now: datetime) -> tuple[Event, ...]:
@@ -245,10 +248,16 @@ def _asked(live: Live, record: Record, now: datetime) -> Action:
 
 
 def _go_on(
-    wanted: Wanted, live: Live, record: Record, rollout: Rollout, now: datetime, neighbours: Mapping[str, str]
+    wanted: Wanted,
+    live: Live,
+    record: Record,
+    rollout: Rollout,
+    now: datetime,
+    neighbours: Mapping[str, str],
+    gating: Gating,
 ) -> Action:
     """Lines 6 to 17: a rollout is in flight, and the cluster can be seen."""
-    overtaken = _overtaken(wanted, live, record, rollout, now, neighbours)
+    overtaken = _overtaken(wanted, live, record, rollout, now, neighbours, gating)
     if overtaken is not None:
         return overtaken
     missing = not_ours(live, rollout, strict=rollout.pending)
@@ -287,7 +296,13 @@ def _go_on(
 
 
 def _overtaken(
-    wanted: Wanted, live: Live, record: Record, rollout: Rollout, now: datetime, neighbours: Mapping[str, str]
+    wanted: Wanted,
+    live: Live,
+    record: Record,
+    rollout: Rollout,
+    now: datetime,
+    neighbours: Mapping[str, str],
+    gating: Gating,
 ) -> Note | None:
     """The end of a rollout that a newer digest overtakes, and the start of that one's, if it may be deployed.
 
@@ -302,7 +317,7 @@ def _overtaken(
         return None
     superseded = Superseded(at=now, rollout=rollout.id, by=wanted.release.revision.commit)
     after = evolve(record, superseded)
-    newer = rest.waiting(wanted, live, after, now, neighbours)
+    newer = rest.waiting(wanted, live, after, now, neighbours, gating)
     if not isinstance(newer, Desired):
         return None
     return Note(line=6, events=(superseded, rollouts.deploy(newer, live, after, now)))

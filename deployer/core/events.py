@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from deployer.core.types import Policy, Release, Signature
+from deployer.core.types import Person, Policy, Release, Signature
 
 DAEMON = "deployer"
 """The actor of what the daemon does on its own."""
@@ -381,6 +381,105 @@ class RollbackAsked(Fact):
     nonce: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved(Fact):
+    """A person approved what `plan` would do to the environment, brought by `commit`.
+
+    `plan` is the digest of the effect (`deployer.core.effect`): the approval is for nothing else. `review` is
+    which review at a forge said it, "" if none did: no review is used twice.
+    """
+
+    type: Literal["approved"] = "approved"
+    plan: str
+    digest: str
+    commit: str
+    review: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(Fact):
+    """A person does not want what `plan` would do to the environment, brought by `commit`. As `Approved`."""
+
+    type: Literal["rejected"] = "rejected"
+    plan: str
+    digest: str
+    commit: str
+    review: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncAsked(Fact):
+    """A person wants `commit` deployed, with its `digest`: where sync is manual, that is what it waits for.
+
+    `skipped` are the gates that need not be open for this commit.
+    """
+
+    type: Literal["sync_asked"] = "sync_asked"
+    digest: str
+    commit: str
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionAsked(Fact):
+    """`commit` is to be promoted to this environment: the intent for the push.
+
+    It proved itself in `source` as `rollout`. `skipped` are the gates that need not be open for it.
+    `by_pull_request`: a pull request is to be opened for it. `people` made the commits that it brings along.
+    `copied` is the commit that a copy is first tried with, and the top of a pull request for one.
+    """
+
+    type: Literal["promotion_asked"] = "promotion_asked"
+    source: str
+    rollout: str
+    commit: str
+    skipped: tuple[str, ...] = ()
+    by_pull_request: bool = False
+    people: tuple[Person, ...] = ()
+    copied: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promoted(Fact):
+    """`branch` was pushed to `commit`; before, it was at `before` (None: it was not there).
+
+    `copied` is the commit that it was pushed to where that is another one: it copies what `commit` says.
+    `is_more`: it is a merge, and may say more than what proved itself.
+    """
+
+    type: Literal["promoted"] = "promoted"
+    commit: str
+    branch: str
+    before: str | None = None
+    copied: str | None = None
+    is_more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed(Fact):
+    """A pull request to `branch` is open at the forge, `number` at `url`, with `commit` or a copy of it.
+
+    `head` is the commit at its top.
+    """
+
+    type: Literal["proposed"] = "proposed"
+    commit: str
+    branch: str
+    head: str
+    number: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionFailed(Fact):
+    """The push of `commit` was refused, or could not be made. `why` is a sentence, and may name `source`."""
+
+    type: Literal["promotion_failed"] = "promotion_failed"
+    commit: str
+    why: str
+    source: str = ""
+
+
 Event = (
     Seen
     | Refused
@@ -405,5 +504,12 @@ Event = (
     | Resumed
     | RetryAsked
     | RollbackAsked
+    | Approved
+    | Rejected
+    | SyncAsked
+    | PromotionAsked
+    | Promoted
+    | Proposed
+    | PromotionFailed
 )
 """Any fact about an environment."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PASSED_OVER, DECIDED, NOT_REACHED = "passed over", "decided", "not reached"
 """The marks of a line. The first line that fits decides, so those before it did not fit."""
 
+GATED = 31
+"""The line of the policy at which a deploy waits for a gate."""
+
 _MOMENTS = 5
 """Of a rollout's timeline: the newest tell where it stands; `deployer status -o json` has the rest."""
 
@@ -83,6 +86,12 @@ def _evidence(view: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if paused:
         until = f"until {paused['until']}" if paused["until"] else "until somebody resumes it"
         yield "paused", f"by {paused['by']} {until}: {paused['reason']}"
+    for gate in view.get("gates") or ():
+        again = f" It may be another at {gate['next_check']}." if gate["next_check"] else ""
+        yield "gate", f"{gate['name']} is {gate['verdict']}. {gate['evidence']}{again}"
+    promotion = view.get("promotion")
+    if promotion:
+        yield "promotion", _promotion(promotion)
     drift = view.get("drift")
     if drift:
         yield "drift", f"{drift['class']} since {drift['since']}: {drift['message']}"
@@ -111,6 +120,21 @@ def _rollout(rollout: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         attempts = f" after {check['attempts']} attempts" if check["attempts"] > 1 else ""
         message = f": {check['message']}" if check["message"] else ""
         yield "check", f"{check['app']} {check['path']} {stands}{attempts}{message}"
+
+
+def _promotion(promotion: Mapping[str, Any]) -> str:
+    source = f" from {promotion['source']} ({promotion['rollout']})" if promotion["source"] else ""
+    skipped = f", without waiting for {', '.join(promotion['skipped'])}" if promotion["skipped"] else ""
+    how = {
+        "asked": "is being pushed",
+        "promoted": "was pushed",
+        "proposed": "is in a pull request",
+        "failed": "could not be pushed",
+    }
+    said = promotion["why"] or promotion.get("pull_request")
+    what = f"{promotion['revision'][:7]}{source} {how.get(promotion['result'], promotion['result'])}"
+    what = f"{what}{f': {said}' if said else ''}"
+    return f"{what}, asked by {promotion['by']} at {promotion['at']}{skipped}"
 
 
 def _state(state: Mapping[str, Any]) -> str:

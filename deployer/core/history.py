@@ -38,7 +38,7 @@ class Summary:
     """A release as people know it: the commit that explains it, the digest that decides.
 
     `merged` is the second parent of a merge, `pull_request` the number that its subject names, `tag` how it
-    was found.
+    was found. `committed_at` is None in what an older version wrote.
     """
 
     revision: str
@@ -50,6 +50,7 @@ class Summary:
     merged: str | None = None
     pull_request: int | None = None
     tag: str | None = None
+    committed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,7 @@ def to_json(entry: Entry) -> dict[str, Any]:
             "merged": entry.release.merged,
             "pull_request": entry.release.pull_request,
             "tag": entry.release.tag,
+            "committed_at": timestamp(entry.release.committed_at),
         },
         "trigger": entry.trigger,
         "actor": entry.actor,
@@ -183,6 +185,7 @@ def _summary(release: Release) -> Summary:
         merged=revision.merged.commit if revision.merged is not None else None,
         pull_request=revision.pull_request,
         tag=revision.tag,
+        committed_at=revision.committed_at,
     )
 
 

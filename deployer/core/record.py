@@ -18,6 +18,7 @@ from typing import assert_never
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
     Applied,
+    Approved,
     Cancelled,
     Checked,
     DriftClass,
@@ -37,8 +38,13 @@ from deployer.core.events import (
     Moment,
     Observed,
     Paused,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resubmitted,
     Resumed,
     RetryAsked,
@@ -46,12 +52,19 @@ from deployer.core.events import (
     Seen,
     Started,
     Superseded,
+    SyncAsked,
 )
-from deployer.core.types import Policy, Release
+from deployer.core.types import Person, Policy, Release
 
 _FIRST_MOMENTS = 10
 _LAST_MOMENTS = 30
 """Of a rollout's timeline the record keeps the beginning and the end; the events have all of it."""
+
+_REVIEWS = 100
+"""Reviews at a forge that are remembered: no review is used twice."""
+
+_PROMOTED = 20
+"""Promotions that are remembered: who promoted a commit does not approve it, also while another one comes."""
 
 _HOUR = timedelta(hours=1)
 
@@ -181,6 +194,75 @@ class Starved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a person said of a plan, the last time they did. `by` is their login name."""
+
+    by: str
+    plan: str
+    at: datetime
+    is_approval: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Go:
+    """A person wants this deployed. `skipped` are the gates that need not be open for `commit`."""
+
+    digest: str
+    commit: str
+    by: str
+    at: datetime
+    reason: str
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def commits(self) -> tuple[str, ...]:
+        """The commit, as of a promotion."""
+        return (self.commit,)
+
+
+class Pushing(StrEnum):
+    """How a promotion stands."""
+
+    ASKED = "asked"
+    PROMOTED = "promoted"
+    PROPOSED = "proposed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """The last promotion to this environment. `why` is a sentence if it failed; `at` is when it was asked.
+
+    `copied` is the commit that brings what `commit` says, where it is another one. `by_pull_request`: one is
+    wanted for it; `url` is where that was opened, as `number`, with `head` at its top. `people` made what it
+    brings along. `is_more`: `copied` is a merge that may say more.
+    """
+
+    source: str
+    rollout: str
+    commit: str
+    by: str
+    at: datetime
+    reason: str
+    skipped: tuple[str, ...] = ()
+    by_pull_request: bool = False
+    people: tuple[Person, ...] = ()
+    result: Pushing = Pushing.ASKED
+    why: str = ""
+    copied: str | None = None
+    is_more: bool = False
+    url: str | None = None
+    number: int | None = None
+    head: str | None = None
+
+    @property
+    def commits(self) -> tuple[str, ...]:
+        """The commits that this brings: who promoted counts as their author, and the skips are for them."""
+        return (self.commit, *(one for one in (self.copied, self.head) if one is not None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """An environment's memory: everything `decide` needs of the past.
 
@@ -191,7 +273,9 @@ class Record:
     `session` the life of the Ray head in which it put them there. `repairs` are the heals and restores that
     were started within the last hour. `asked` is the rollback that a person asked for and that has not
     started. `sick_told_at` is when people were last told that something of it is sick. `accepted` is a commit
-    that a person wants deployed although it does not follow from `seen`.
+    that a person wants deployed although it does not follow from `seen`. `opinions` are what people said of
+    plans to deploy `seen`, each person's last. `go` is the last wish to have something deployed,
+    `promotion` the last promotion to here, `promoted` the last ones that were pushed, that one among them.
     """
 
     environment: str
@@ -217,6 +301,11 @@ class Record:
     paused: Paused | None = None
     asked: RollbackAsked | None = None
     accepted: str | None = None
+    opinions: tuple[Opinion, ...] = ()
+    reviews: tuple[str, ...] = ()
+    go: Go | None = None
+    promotion: Promotion | None = None
+    promoted: tuple[Promotion, ...] = ()
 
     def hold_of(self, digest: str) -> Hold | None:
         """The hold on this digest, if it is held."""
@@ -301,6 +390,26 @@ def _evolve(record: Record, event: Event) -> Record:
             return _retry_asked(record, event)
         case RollbackAsked():
             return _rollback_asked(record, event)
+        case Approved() | Rejected():
+            return _said(record, event)
+        case SyncAsked():
+            return replace(record, go=_go(record, event))
+        case PromotionAsked():
+            promotion = Promotion(
+                source=event.source,
+                rollout=event.rollout,
+                commit=event.commit,
+                by=login(event.actor),
+                at=event.at,
+                reason=event.reason,
+                skipped=event.skipped,
+                by_pull_request=event.by_pull_request,
+                people=event.people,
+                copied=event.copied,
+            )
+            return replace(record, promotion=promotion)
+        case Promoted() | Proposed() | PromotionFailed():
+            return _pushed(record, event)
         case _:
             assert_never(event)
 
@@ -318,7 +427,59 @@ def _seen(record: Record, event: Seen) -> Record:
         accepted=None,
         held=_without_retries(record, digest),
         starved=starved if starved is not None and starved.digest == digest else None,
+        opinions=() if is_other else record.opinions,
     )
+
+
+def _go(record: Record, event: SyncAsked) -> Go:
+    """What was skipped for this commit before stays so."""
+    before = record.go if record.go is not None and record.go.commit == event.commit else None
+    skipped = before.skipped if before is not None else ()
+    return Go(
+        digest=event.digest,
+        commit=event.commit,
+        by=login(event.actor),
+        at=event.at,
+        reason=event.reason or (before.reason if before is not None else ""),
+        skipped=tuple(dict.fromkeys((*skipped, *event.skipped))),
+    )
+
+
+def _said(record: Record, event: Approved | Rejected) -> Record:
+    """What a person says replaces what they said before."""
+    is_wanted = record.seen is not None and record.seen.digest == event.digest
+    _require(is_wanted, record, event, "git wants something else")
+    said = Opinion(
+        by=login(event.actor),
+        plan=event.plan,
+        at=event.at,
+        is_approval=isinstance(event, Approved),
+        reason=event.reason,
+    )
+    others = (one for one in record.opinions if one.by != said.by)
+    reviews = (*record.reviews, event.review)[-_REVIEWS:] if event.review else record.reviews
+    return replace(record, opinions=(*others, said), reviews=reviews)
+
+
+def _pushed(record: Record, event: Promoted | Proposed | PromotionFailed) -> Record:
+    """How the promotion that was asked for ended; one that was proposed ends with the pull request."""
+    asked = record.promotion
+    open_ = {Pushing.ASKED} if isinstance(event, Proposed) else {Pushing.ASKED, Pushing.PROPOSED}
+    if asked is None or asked.result not in open_ or asked.commit != event.commit:
+        raise _illegal(record, event, "that was not asked for")
+    if isinstance(event, PromotionFailed):
+        return replace(record, promotion=replace(asked, result=Pushing.FAILED, why=event.why))
+    if isinstance(event, Promoted):
+        done = replace(asked, result=Pushing.PROMOTED, copied=event.copied, is_more=event.is_more)
+    else:
+        done = replace(asked, result=Pushing.PROPOSED, url=event.url, number=event.number, head=event.head)
+    others = (one for one in record.promoted if one != asked)
+    return replace(record, promotion=done, promoted=(*others, done)[-_PROMOTED:])
+
+
+def login(actor: str) -> str:
+    """The login name in an event's actor: `ada` of `ada (token ab12cd34)`."""
+    return actor.partition(" (")[0]
 
 
 def _started(record: Record, event: Started) -> Record:
@@ -491,7 +652,14 @@ def _good(record: Record, event: Good) -> Record:
         apps=frozenset(rollout.release.config.applications()),
         held=tuple(hold for hold in record.held if hold.digest != rollout.release.digest),
         starved=record.starved if is_starved else None,
+        # They were for this deploy; a heal meanwhile is none of it.
+        opinions=record.opinions if not _is_wanted(record, rollout) else (),
+        go=record.go if record.go is None or record.go.digest != rollout.release.digest else None,
     )
+
+
+def _is_wanted(record: Record, rollout: Rollout) -> bool:
+    return record.seen is not None and record.seen.digest == rollout.release.digest
 
 
 def _failed(record: Record, event: Failed) -> Record:

@@ -1,4 +1,4 @@
-"""What to do for an environment at rest: lines 18 to 30 of the policy in `decide`.
+"""What to do for an environment at rest: lines 18 to 31 of the policy in `decide`.
 
 Owns what follows when nothing is in flight: rollback, restore, the next deploy, heal, or the reason to wait.
 Must not know how facts are gathered. Invariant: a rollback and a restore wait for nobody; a deploy and a
@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from deployer.core import body, drift, rollouts, sentences
+from deployer.core import body, drift, gates, rollouts, sentences
 from deployer.core.actions import Action, KeepLog, Note, Wait
 from deployer.core.events import DriftClass, Drifted, DriftEnded, Kind, Measured
 from deployer.core.types import Desired, OnDrift
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from deployer.core.gates import Gating
     from deployer.core.live import Live
     from deployer.core.record import Record, Starved
     from deployer.core.types import Policy, Release, Wanted
@@ -50,8 +51,15 @@ _JITTERS = ("memory", "object_store_memory")
 """Resources that are free in another amount at every look."""
 
 
-def begin(wanted: Wanted, live: Live, record: Record, now: datetime, neighbours: Mapping[str, str]) -> Action:
-    """Lines 18 to 30: nothing is in flight, and the cluster can be seen."""
+def begin(
+    wanted: Wanted,
+    live: Live,
+    record: Record,
+    now: datetime,
+    neighbours: Mapping[str, str],
+    gating: Gating,
+) -> Action:
+    """Lines 18 to 31: nothing is in flight, and the cluster can be seen."""
     if rollouts.needs_rollback(record):
         return Note(line=18, events=(rollouts.rollback(live, record, now),))
     keep = keep_log(record)
@@ -64,7 +72,7 @@ def begin(wanted: Wanted, live: Live, record: Record, now: datetime, neighbours:
     restore = _restore(live, record, policy, now)
     if restore is not None:
         return restore
-    idle = waiting(wanted, live, record, now, neighbours)
+    idle = waiting(wanted, live, record, now, neighbours, gating)
     if isinstance(idle, Desired):
         return Note(line=21, events=(rollouts.deploy(idle, live, record, now),))
     heal = _heal(live, record, policy, now, neighbours)
@@ -188,7 +196,12 @@ def _recent_repairs(record: Record, now: datetime) -> tuple[datetime, ...]:
 
 
 def waiting(
-    wanted: Wanted, live: Live, record: Record, now: datetime, neighbours: Mapping[str, str]
+    wanted: Wanted,
+    live: Live,
+    record: Record,
+    now: datetime,
+    neighbours: Mapping[str, str],
+    gating: Gating,
 ) -> Note | Wait | Desired:
     """Why no deploy starts now, as an order to wait; or what should be deployed."""
     if not isinstance(wanted, Desired):
@@ -215,7 +228,25 @@ def waiting(
         no_room = _no_room(starved, live, record, now)
         if no_room is not None:
             return no_room
-    return _wait(*bar) if bar is not None else wanted
+    return _wait(*bar) if bar is not None else _gated(wanted, live, record, now, neighbours, gating)
+
+
+def _gated(
+    wanted: Desired,
+    live: Live,
+    record: Record,
+    now: datetime,
+    neighbours: Mapping[str, str],
+    gating: Gating,
+) -> Wait | Desired:
+    """Line 31: the last thing before a deploy, so that people are asked only for what could be deployed."""
+    closed = gates.closed(gates.gates(wanted, live, record, now, gating, neighbours))
+    if not closed:
+        return wanted
+    soonest = min((gate.next_check for gate in closed if gate.next_check is not None), default=None)
+    left = (soonest - now).total_seconds() if soonest is not None else IDLE_SECONDS
+    reason = sentences.gated(wanted.release, closed)
+    return Wait(line=31, reason=reason, seconds=min(max(left, 0.01), IDLE_SECONDS))
 
 
 def _paused(record: Record, now: datetime) -> Wait:

@@ -14,8 +14,10 @@ from deployer.core.record import Result
 from deployer.core.types import Absent, Invalid, NotRead, OnDrift, Rewritten, Unverified
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
+    from deployer.core.gates import GateState
     from deployer.core.record import Finished, Hold, Record, Rollout
     from deployer.core.types import Policy, Release
 
@@ -160,6 +162,13 @@ def removes(release: Release, gone: tuple[str, ...]) -> str:
 def obstacle(release: Release, why: str) -> str:
     """The PUT would harm applications of somebody else."""
     return f"{name(release)} waits: {why}"
+
+
+def gated(release: Release, closed: Sequence[GateState]) -> str:
+    """Gates are closed: the first with its evidence, the others by name."""
+    first, *others = closed
+    also = f" Also closed: {', '.join(gate.name for gate in others)}." if others else ""
+    return f"{name(release)} waits for the gate {first.name}. {first.evidence}{also}"
 
 
 def claims(release: Release, app: str, neighbour: str) -> str:

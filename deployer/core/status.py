@@ -12,10 +12,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
-from deployer.core import body, lineage, sentences
+from deployer.core import body, gates, lineage, sentences
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.decide import NOBODY, decide
 from deployer.core.events import DriftClass, Kind
+from deployer.core.gates import GateState
 from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Result
 from deployer.core.rollouts import is_live, owned
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deployer.core.events import Moment
+    from deployer.core.gates import Gating
     from deployer.core.live import Deployment
-    from deployer.core.record import Rollout
+    from deployer.core.record import Promotion, Rollout
 
 _BROKEN = frozenset({"DEPLOY_FAILED", "UNHEALTHY"})
 _APART = frozenset({DriftClass.EDITED, DriftClass.MISSING, DriftClass.LOST})
@@ -64,9 +66,9 @@ class Mode(StrEnum):
     ORPHANED = "orphaned"
 
 
-_WAITING_LINES = frozenset({8, 27, 28, 29, 30})
-"""The lines of the policy at which something outside has to change first: room, owners, a permission, or a
-person has to act."""
+_WAITING_LINES = frozenset({8, 27, 28, 29, 30, 31})
+"""The lines of the policy at which something outside has to change first: room, owners, a permission, a gate,
+or a person has to act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Status:
     line: int
     seconds: float | None
     git: Freshness = Freshness()
+    gates: tuple[GateState, ...] = ()
 
 
 def status(
@@ -103,11 +106,14 @@ def status(
     record: Record,
     now: datetime,
     neighbours: Mapping[str, str] = NOBODY,
+    gating: Gating = gates.NONE,
 ) -> Status:
     """Derive the status of an environment from what `decide` would see now."""
     wanted = lineage.admitted(wanted, record)
     release = wanted.release if isinstance(wanted, Desired) else None
-    action = decide(wanted, live, record, now, neighbours)
+    action = decide(wanted, live, record, now, neighbours, gating)
+    seen = live if isinstance(live, Live) else None
+    is_new = isinstance(wanted, Desired) and _is_to_come(wanted.release.digest, record)
     return Status(
         environment=record.environment,
         sync=_sync(wanted, live, record),
@@ -118,11 +124,22 @@ def status(
         live=live_release(record),
         wanted=release,
         phase=_phase(record),
-        cluster=live if isinstance(live, Live) else None,
+        cluster=seen,
         record=record,
         line=action.line,
         seconds=action.seconds if isinstance(action, Wait) else None,
+        gates=gates.gates(wanted, seen, record, now, gating, neighbours)
+        if isinstance(wanted, Desired) and is_new
+        else (),
     )
+
+
+def _is_to_come(digest: str, record: Record) -> bool:
+    """Whether a deploy of this may begin some time: it is neither live, nor on its way, nor held."""
+    hold = record.hold_of(digest)
+    is_held = hold is not None and not hold.may_retry
+    is_on_its_way = record.rollout is not None and record.rollout.release.digest == digest
+    return not (is_live(record, digest) or is_held or is_on_its_way)
 
 
 def live_release(record: Record) -> Release | None:
@@ -187,6 +204,17 @@ def view(status: Status) -> dict[str, Any]:
         "last_failure": _last_failure(record),
         "git": {"seen_at": timestamp(status.git.seen_at), "trouble": status.git.trouble},
         "policy": {"line": status.line, "seconds": status.seconds},
+        "gates": [
+            {
+                "name": gate.name,
+                "verdict": gate.verdict.value,
+                "evidence": gate.evidence,
+                "next_check": timestamp(gate.next_check),
+                "plan": gate.plan,
+            }
+            for gate in status.gates
+        ],
+        "promotion": record.promotion and _promotion(record.promotion),
         "apps": [_app(app) for name, app in sorted(cluster.apps.items()) if name not in others]
         if cluster
         else [],
@@ -198,6 +226,22 @@ def view(status: Status) -> dict[str, Any]:
             "serve_started": cluster.serve_started,
             "proxies": dict(cluster.proxies),
         },
+    }
+
+
+def _promotion(promotion: Promotion) -> dict[str, Any]:
+    return {
+        "source": promotion.source,
+        "rollout": promotion.rollout,
+        "revision": promotion.commit,
+        "by": promotion.by,
+        "at": timestamp(promotion.at),
+        "reason": promotion.reason,
+        "skipped": list(promotion.skipped),
+        "result": promotion.result.value,
+        "why": promotion.why or None,
+        "copied": promotion.copied,
+        "pull_request": promotion.url,
     }
 
 

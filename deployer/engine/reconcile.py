@@ -23,13 +23,15 @@ import structlog
 
 from deployer.adapters.serve import LogUnavailable, Rejected, Unclear
 from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
-from deployer.core import checks, lineage, sentences
+from deployer.core import checks, gates, lineage, sentences
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.announce import announcement
 from deployer.core.decide import decide, rejected, unanswered
 from deployer.core.events import Applied, Checked, LogKept
+from deployer.core.gates import Gating
 from deployer.core.live import Live, Observation
 from deployer.core.record import Record, evolve
+from deployer.core.rollouts import is_live
 from deployer.core.status import status, view
 from deployer.core.types import Desired, NotRead, Wanted
 from deployer.engine.turns import Turns
@@ -113,6 +115,7 @@ class Policy(Protocol):
         record: Record,
         now: datetime,
         neighbours: Mapping[str, str],
+        gating: Gating,
         /,
     ) -> Action:
         """Return the one action to take now."""
@@ -135,6 +138,7 @@ class _Facts:
     wanted: Wanted
     live: Observation
     neighbours: Mapping[str, str]
+    gating: Gating
 
 
 class Reconciler:
@@ -151,20 +155,23 @@ class Reconciler:
         neighbours: Mapping[str, tuple[str, ...]] | None = None,
         wake: Callable[[str], None] = lambda _environment: None,
         policy: Policy = decide,
+        gating: Callable[[str, str | None], Gating] = lambda _environment, _commit: gates.NONE,
     ) -> None:
         """Take the ports. `now` gives an aware time in UTC; `clusters` has one entry per environment.
 
         `neighbours` has, for an environment that shares its cluster, the others on it: they take turns to
         look, decide and PUT, so that no PUT is made of a list which another PUT has changed meanwhile.
         `wake` is told the environment whose turn it is now; it should get a pass soon. `policy` is `decide`;
-        the state machine of the tests passes broken ones, which it must catch.
+        the state machine of the tests passes broken ones, which it must catch. `gating` tells what a deploy
+        of a commit (None where git wants nothing that could be deployed) to an environment has to wait for.
         """
         self._store = store
         self._sources = sources
         self._clusters = clusters
         self._now = now
-        self._listeners = listeners
+        self._listeners = tuple(listeners)
         self._policy = policy
+        self._gating = gating
         self._neighbours = neighbours or {}
         self._turns = Turns(self._neighbours, wake)
         self._remembered: dict[str, frozenset[str]] = {}
@@ -191,6 +198,10 @@ class Reconciler:
                 outcome = BackOff(why=f"{type(error).__name__}: {error}", is_bug=True)
         return outcome
 
+    def listen(self, listener: Listener) -> None:
+        """Tell one more, who needs the reconciler first. Before the first pass."""
+        self._listeners = (*self._listeners, listener)
+
     def commit(self, record: Record, events: Sequence[Event]) -> Record:
         """Make the events of a person's wish durable, as a pass does its own. Raises what the store does."""
         return self._commit(record, events, [])
@@ -205,10 +216,19 @@ class Reconciler:
     def _in_turn(self, environment: str, started: float, turn: ExitStack) -> Outcome:
         record = self._store.load(environment)
         self._remember(record)
-        needs_room = record.starved is not None and record.rollout is None
+        is_starved = record.starved is not None and record.rollout is None
+        needs_room = is_starved or self._gating(environment, None).rules.capacity
         live = self._aged(environment, self._clusters[environment].observe(resources=needs_room))
         wanted = self._wanted(environment, live, record)
-        facts = _Facts(wanted=wanted, live=live, neighbours=self._owned_elsewhere(environment, record))
+        release = wanted.release if isinstance(wanted, Desired) else None
+        is_new = release is not None and _may_begin(release.digest, record)
+        commit = release.revision.commit if release is not None and is_new else None
+        facts = _Facts(
+            wanted=wanted,
+            live=live,
+            neighbours=self._owned_elsewhere(environment, record),
+            gating=self._gating(environment, commit),
+        )
         noted: list[str] = []
         action = self._decide(facts, record)
         while isinstance(action, Note) and len(noted) < _NOTES_LIMIT:
@@ -268,7 +288,7 @@ class Reconciler:
         self._remembered[record.environment] = frozenset(configs)
 
     def _decide(self, facts: _Facts, record: Record) -> Action:
-        return self._policy(facts.wanted, facts.live, record, self._now(), facts.neighbours)
+        return self._policy(facts.wanted, facts.live, record, self._now(), facts.neighbours, facts.gating)
 
     def _owned_elsewhere(self, environment: str, record: Record) -> Mapping[str, str]:
         """The applications of the environments that share the cluster.
@@ -374,7 +394,7 @@ class Reconciler:
             # For some milliseconds after a push: that git were not known then would only alarm people.
             return
         now = self._now()
-        state = status(facts.wanted, facts.live, record, now, facts.neighbours)
+        state = status(facts.wanted, facts.live, record, now, facts.neighbours, facts.gating)
         state = replace(state, git=self._sources.freshness(record.environment))
         if trouble and record.rollout is not None:
             state = replace(state, message=sentences.progressing(record.rollout, trouble))
@@ -407,6 +427,12 @@ class Reconciler:
             reason=reason,
             ms=round((time.monotonic() - started) * 1000, 1),
         )
+
+
+def _may_begin(digest: str, record: Record) -> bool:
+    """Whether a deploy of this could begin: only then it is looked up what its gates ask of others."""
+    is_on_its_way = record.rollout is not None and record.rollout.release.digest == digest
+    return not is_on_its_way and not is_live(record, digest)
 
 
 def _being_checked(live: Observation) -> NotRead:

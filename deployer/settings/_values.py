@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import ssl
 import stat
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -38,8 +39,6 @@ _SCP_LIKE = re.compile(r"(?!-)(?:[^/:@\s]+@(?!-)[^/:@\s]+:(?!:)\S+|[^/:@\s]+:(?!
 """ssh's short form, with or without a user. Two colons would be a remote helper of git (`ext::`), which runs
 commands; a leading dash would be an option of ssh; and `user:password@host` would be a password."""
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+:[0-9]+")
-_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
-_MAX_PORT = 65_535
 _UNREADABLE = "must be a URL, and this one cannot be read: check its host and port"
 _LOOPBACK = (ip_address("127.0.0.1"), ip_address("::1"))
 _BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|$)|[/.]$|^[/-]")
@@ -52,13 +51,15 @@ class Base:
     """What paths in the settings are relative to: the file's folder, and `~`.
 
     `credentials` is where systemd puts what `LoadCredential=` names, for the service alone to read.
-    `check_files` False takes the files that are named on trust.
+    `check_files` False takes the files that are named on trust. `url` is that of the repository, where what
+    is read stands in a group inside of it.
     """
 
     folder: Path
     home: Path | None
     credentials: Path | None
     check_files: bool
+    url: str | None = None
 
 
 def wrong_kind(value: object, wanted: str) -> str:
@@ -143,8 +144,9 @@ def number(text: str, _base: Base) -> str:
 
 def api_url(text: str, _base: Base) -> str:
     """The URL of a forge's API."""
-    return _http_address(
+    return http_address(
         text,
+        _base,
         what="the forge's API, such as https://api.github.com",
         instead_of_login="the App's key is what lets the daemon in",
     )
@@ -181,8 +183,9 @@ def repository_url(text: str, base: Base) -> str:
 
 def cluster_address(text: str, _base: Base) -> str:
     """The URL of a Ray dashboard, so that two spellings of one address are equal."""
-    return _http_address(
+    return http_address(
         text,
+        _base,
         what="the Ray dashboard, such as http://ray-head:8265",
         instead_of_login="put Ray's token into a file, and name that as token_file",
     )
@@ -194,7 +197,7 @@ def cluster_key(address: str) -> str:
     To find out whether other names mean the same machine would take a name server, whose answers change.
     """
     url = urlsplit(address)
-    if url.hostname is None or not _is_this_machine(url.hostname):
+    if url.hostname is None or not is_this_machine(url.hostname):
         return address
     port = "" if url.port is None else f":{url.port}"
     return f"{url.scheme}://localhost{port}{url.path}"
@@ -202,27 +205,12 @@ def cluster_key(address: str) -> str:
 
 def serve_address(text: str, _base: Base) -> str:
     """The URL of Serve's proxy."""
-    return _http_address(
-        text, what="Serve's proxy, such as http://ray-head:8000", instead_of_login="checks are sent without"
+    return http_address(
+        text,
+        _base,
+        what="Serve's proxy, such as http://ray-head:8000",
+        instead_of_login="checks are sent without",
     )
-
-
-def listen(text: str, _base: Base) -> str:
-    """A host and a port on loopback; port 0 stands for a free one."""
-    match = _LISTEN.fullmatch(text)
-    if match is None or int(match["port"]) > _MAX_PORT:
-        _refuse("must be a host and a port, such as 127.0.0.1:8700")
-    host = (match["v6"] or match["host"]).lower().replace("localhost", "127.0.0.1")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        address = None
-    if address is None or not address.is_loopback:
-        _refuse(
-            "must be on loopback in this version, such as 127.0.0.1:8700:"
-            " to reach it from another machine, use an ssh tunnel"
-        )
-    return f"[{address}]:{match['port']}" if match["v6"] else f"{address}:{match['port']}"
 
 
 def secret_file(text: str, base: Base) -> Path:
@@ -248,6 +236,20 @@ def public_file(text: str, base: Base) -> Path:
     return path
 
 
+def check_pair(cert_file: Path, key_file: Path) -> None:
+    """Refuse a certificate and a key that TLS cannot use: now, and not when somebody connects."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password OpenSSL asks for one at the terminal.
+        context.load_cert_chain(cert_file, key_file, password="")
+    except OSError as error:
+        why = getattr(error, "reason", None) or error.strerror or str(error)
+        _refuse(
+            f"and server.tls.cert_file are no certificate with its key ({why}): both are PEM, the key has no"
+            " passphrase, and is that of the first certificate in its file"
+        )
+
+
 def ssh_key_file(text: str, base: Base) -> Path:
     """A secret file whose name ssh can be given."""
     return _plain_for_ssh(secret_file(text, base))
@@ -270,7 +272,7 @@ def is_bare_word(text: str) -> bool:
     return "/" not in text and "." not in text
 
 
-def _http_address(text: str, *, what: str, instead_of_login: str) -> str:
+def http_address(text: str, _base: Base, *, what: str, instead_of_login: str) -> str:
     """The normal form: no capitals in scheme and host, no default port, no slash at the end."""
     if _HOST_AND_PORT.fullmatch(text):
         _refuse(f"must be a URL: write http://{text}")
@@ -292,7 +294,8 @@ def _http_address(text: str, *, what: str, instead_of_login: str) -> str:
     return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Whether this name or address can be no other machine."""
     try:
         address = ip_address(host)
     except ValueError:

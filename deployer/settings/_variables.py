@@ -28,6 +28,10 @@ _ALIKE = 0.8
 others: Kubernetes alone sets DEPLOYER_PORT and six more if a service is called deployer."""
 
 
+_OF_COMMANDS = frozenset({"server", "token_file", "ca_file"})
+"""What says which daemon a command asks (`deployer --server`), and is no setting of one."""
+
+
 def override(raw: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[Keys, str], list[Problem]]:
     """Put every override into `raw`. Returns which variable set what, and the problems with their names.
 
@@ -39,6 +43,8 @@ def override(raw: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[Keys, st
         if not variable.startswith(_PREFIX) or not env[variable]:
             continue
         name = variable.removeprefix(_PREFIX).lower()
+        if name in _OF_COMMANDS:
+            continue
         if _SEPARATOR not in name and name not in Settings.model_fields:
             if meant := _meant(name):
                 message = f"no setting has this name (did you mean {meant}? Two underscores separate keys)"

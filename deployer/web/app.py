@@ -1,117 +1,108 @@
-"""The routes of the API, and the shape of what may be sent to them.
+"""Puts the faces together: the API, the pages, what machines ask.
 
-Owns paths, methods and bodies. Must not do anything itself: each route is one call of the service.
-Invariant: what is not declared here is refused.
+Owns which routes there are, that each says who may use it, and that each works in its lane. Must not do
+anything itself. Invariant: an application with a route that has no rule is not made.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
 
-from deployer.core.durations import LIMIT_SECONDS
-from deployer.web import problems
+from deployer import __version__
+from deployer.web import api, problems
+from deployer.web.access import Right, needs, open_to_all, rule_of, rules
+from deployer.web.lanes import Lanes
 
 if TYPE_CHECKING:
-    from deployer.web.service import Service
+    from collections.abc import Sequence
 
-_PREFIX = "/api/v1/environments/{environment}"
+    from deployer.web.site import Site
 
-
-class Order(BaseModel):
-    """A person's wish. `by` is a login name: a claim, on which only the audit log relies."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
-
-    by: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.@+\\-]+\$?$")]
-    reason: Annotated[str, Field(max_length=2_000)] = ""
-    dry_run: bool = False
+_DESCRIPTION = """\
+What the daemon knows and does. Fields are added, never renamed and never changed in meaning: docs/json.md
+says what each holds. Errors are problems (RFC 9457) with `detail`, a sentence with the next step, and
+`exit_code`, that of the command. POSTs take an `Idempotency-Key`; GETs have an `ETag`.
+"""
 
 
-class Rollback(Order):
-    """`to`: a rollout, the beginning of a commit, or a digest."""
+def make(site: Site, routers: Sequence[APIRouter] = (), error_page: problems.Page | None = None) -> FastAPI:
+    """The application, without its guard; `routers` are the pages and `/metrics`.
 
-    to: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-
-
-class Pause(Order):
-    """`seconds`: for how long; without it until somebody resumes."""
-
-    seconds: Annotated[float, Field(gt=0, le=LIMIT_SECONDS, allow_inf_nan=False)] | None = None
-
-
-Name = Annotated[str, Query(max_length=1_000)]
-
-
-def make(service: Service) -> FastAPI:
-    """The application, without its guard."""
-    app = FastAPI(
-        # Nothing here describes itself to whoever finds the port.
+    `error_page` is what a person gets instead of a problem outside of the API.
+    """
+    lanes = Lanes()
+    app = _Described(
+        title="deployer",
+        version=__version__,
+        description=_DESCRIPTION,
+        # Served below, to those who may read.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        responses=problems.RESPONSES,
+        dependencies=lanes.dependencies,
     )
-    problems.install(app)
-
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    app.include_router(_reads(service), prefix=_PREFIX)
-    app.include_router(_writes(service), prefix=_PREFIX)
+    problems.install(app, error_page)
+    app.include_router(_for_machines(site))
+    for router in (api.reads(site), api.writes(site), api.events(site), api.tokens(site), _description(app)):
+        app.include_router(router, prefix=api.PREFIX)
+    for router in routers:
+        app.include_router(router)
+    without = [route.path for route in iter_route_contexts(app.routes) if rule_of(route) is None]
+    if without:
+        message = f"routes without a rule of who may use them: {', '.join(map(str, without))}"
+        raise RuntimeError(message)
+    lanes.know(app)
     return app
 
 
-def _reads(service: Service) -> APIRouter:
-    router = APIRouter(redirect_slashes=False)
+class _Described(FastAPI):
+    """Says in its description also what a problem is, and which operations need a token."""
 
-    @router.get("/status")
-    def status(environment: str) -> dict[str, Any]:
-        return service.status(environment)
+    def openapi(self) -> dict[str, Any]:
+        """The description, as OpenAPI 3.1."""
+        # FastAPI keeps it. To write the same into it again does no harm.
+        document = super().openapi()
+        parts = document.setdefault("components", {})
+        parts.setdefault("schemas", {})[problems.SCHEMA] = problems.Body.model_json_schema()
+        parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for method, path, rule in rules(self):
+            operation = document["paths"].get(path, {}).get(method.lower())
+            if operation is not None and rule.right is not None:
+                operation["security"] = [{"token": []}]
+        return document
 
-    @router.get("/explain")
-    def explain(environment: str) -> dict[str, Any]:
-        return service.explain(environment)
 
-    @router.get("/live")
-    def live(environment: str) -> dict[str, Any]:
-        return service.live(environment)
+def _for_machines(site: Site) -> APIRouter:
+    router = APIRouter(redirect_slashes=False, dependencies=[open_to_all()], tags=["daemon"])
 
-    @router.get("/logs")
-    def logs(environment: str, app: Name | None = None) -> dict[str, Any]:
-        return service.logs(environment, app)
+    # Not a plain function: that would wait for a thread.
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    def readyz() -> dict[str, str]:
+        """Whether the daemon can do its work: its store can be written. 503 says why not."""
+        why_not = site.ready()
+        if why_not is not None:
+            raise problems.Problem(HTTPStatus.SERVICE_UNAVAILABLE, why_not)
+        return {"status": "ready"}
 
     return router
 
 
-def _writes(service: Service) -> APIRouter:
+def _description(app: FastAPI) -> APIRouter:
     router = APIRouter(redirect_slashes=False)
 
-    @router.post("/sync")
-    def sync(environment: str, order: Order) -> dict[str, Any]:
-        return service.sync(environment, by=order.by, reason=order.reason, dry_run=order.dry_run)
-
-    @router.post("/rollback")
-    def rollback(environment: str, order: Rollback) -> dict[str, Any]:
-        return service.rollback(
-            environment, to=order.to, by=order.by, reason=order.reason, dry_run=order.dry_run
-        )
-
-    @router.post("/retry")
-    def retry(environment: str, order: Order) -> dict[str, Any]:
-        return service.retry(environment, by=order.by, reason=order.reason, dry_run=order.dry_run)
-
-    @router.post("/pause")
-    def pause(environment: str, order: Pause) -> dict[str, Any]:
-        return service.pause(
-            environment, seconds=order.seconds, by=order.by, reason=order.reason, dry_run=order.dry_run
-        )
-
-    @router.post("/resume")
-    def resume(environment: str, order: Order) -> dict[str, Any]:
-        return service.resume(environment, by=order.by, reason=order.reason, dry_run=order.dry_run)
+    @router.get("/openapi.json", dependencies=[needs(Right.READ)], include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        return app.openapi()
 
     return router

@@ -1,238 +1,190 @@
-"""Runs the API: a loopback socket, a token, uvicorn in a thread of its own, and the file that says where.
+"""Runs the faces: sockets, uvicorn in a thread of its own, and the file that tells commands where.
 
-Owns the life of the server, who of those that connect may stay, and `api.json`. Must not know the routes, but
-that webhooks are none of the API. Invariant: `api.json` is readable by the daemon's user alone, is there only
-while the API answers (but for a daemon that was killed), and the token in it is made anew at each start and
-written nowhere else; and who sends a whole request at once is answered, whatever others do: those who only
-connect, those who send a webhook slowly, and those who use the API have each a limit of their own.
+Owns the life of the server, and `api.json`. Must not know the routes, nor who may stay how long (`tls`,
+`connections`, `front`, `lanes`: in this order a request meets them). Invariant: `api.json` is readable by the
+daemon's user alone, and is there only while the API answers (but for a daemon that was killed); a stop does
+not wait for those who only listen; an address, a port or a certificate that is of no use takes only itself
+away; who sends a whole request at once is answered, whatever others do; and the faces give way to the passes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import secrets
 import socket
+import sys
 import threading
-from contextlib import contextmanager, suppress
-from http import HTTPStatus
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import structlog
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deployer import logs
 from deployer.adapters.statedir import StateDirUnusable
-from deployer.web import app, problems
-from deployer.web.guard import Guard
-from deployer.web.hooks import PREFIX
+from deployer.web.connections import server_for
+from deployer.web.front import Front
+from deployer.web.tls import Certificate, Tls
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
-    from deployer.web.hooks import Hooks
-    from deployer.web.service import Service
+    from deployer.web.connections import Server
 
 FILE = "api.json"
 """In the state directory: `{"url": ..., "token": ...}`."""
 
-_TOKEN_BYTES = 32
-"""256 bits."""
-
-_CONNECTIONS = 100
-"""Of those from which a request is still to come. More than every person and every CI job that waits for this
-daemon, for each request has one of its own, and is answered in milliseconds; a thousand idle ones would use
-up its file descriptors."""
-
-_BODIES = 64
-"""Of webhooks that have not come whole. Each is up to 1 MiB of memory, of a sender who has shown nothing."""
-
-_REQUESTS = 200
-"""To the API, at once. Those whose body is still to come are among them: up to `_CONNECTIONS`."""
-
-_ACCEPTED_AT_ONCE = 32
-"""Connections taken at a time. While one such lot is read, the next comes in, and the third waits: together
-no more than `_CONNECTIONS`, so that nobody is turned out whose request is there already. (asyncio takes as
-many as its `backlog` at a time, 2048 as uvicorn sets it: a storm of webhooks would turn out itself, and
-others.)"""
-
-_QUEUE = 1024
-"""Connections that wait in the kernel meanwhile, which costs next to nothing. Where there is no room, Linux
-drops the SYN, and the sender tries again a second later."""
-
-_REQUEST_SECONDS = 5.0
-"""For a whole request to come: a few hundred bytes, from a process on this machine."""
-
-_GRACE_SECONDS = 1
-"""For answers under way at a stop. A command is one transaction; what waits for a cluster is cut off."""
-
-_BUSY = f"The daemon has {_REQUESTS} requests under way, and takes no more until some are done: try again."
-
 _JOIN_SECONDS = 2.0
 """The grace, and uvicorn's own two looks at the clock. A request that hangs is left behind, as a pass is."""
+
+_SWITCH_SECONDS = 0.0005
+"""For how long the faces may go on while a pass waits for the interpreter. Python's own 5 ms would be waited
+for anew each time that a pass comes back from the disk or the network, which is many times in each."""
 
 log = structlog.get_logger(__name__)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, with a longer queue than what is taken from it at a time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """Sockets that listen, each with what it speaks TLS with, and the URL for this machine."""
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for one in sockets or ():
-            one.listen(_QUEUE)
+    served: tuple[tuple[socket.socket, Certificate | None], ...]
+    url: str
 
 
-class _Prompt(H11Protocol):
-    """A connection for one request, which must come soon.
+@contextmanager
+def bound(host: str, port: int, tls: Tls | None = None) -> Iterator[Bound]:
+    """Listen inside the `with` block; who connects waits in the kernel until `serving`.
 
-    uvicorn itself waits for ever where nothing comes, and counts such connections against its limit: whoever
-    can open a hundred, without the token, would shut the API for the rescue too. When there are too many, the
-    one that has been silent for longest makes room.
+    Where `host` is no loopback address, or TLS is spoken there, this machine has a socket of its own on
+    127.0.0.1. What cannot be had is no reason not to deploy: of a port, another one is used; without the
+    address, or with a certificate that is of no use, the socket of this machine is all there is.
     """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        super().connection_made(transport)
-        self._patience = self.loop.call_later(_REQUEST_SECONDS, self._end_if_silent)
-        self._came_at = self.loop.time()
-        self._make_room(_CONNECTIONS, are_bodies=False)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.is_silent and self.is_body:
-            self._make_room(_BODIES, are_bodies=True)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._patience.cancel()
-        super().connection_lost(exc)
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether a part of the request is still to come."""
-        # Before the head of the request there is no cycle, whatever uvicorn's annotation says.
-        return bool(getattr(self.cycle, "more_body", True))
-
-    @property
-    def is_body(self) -> bool:
-        """Whether that part is of the body of a webhook."""
-        return str(getattr(self.cycle, "scope", {}).get("path", "")).startswith(PREFIX)
-
-    def _make_room(self, limit: int, *, are_bodies: bool) -> None:
-        """Close the oldest of those silent ones, if with this one there are more than `limit`."""
-        if len(self.connections) <= limit:
-            return
-        silent = [
-            one
-            for one in self.connections
-            if isinstance(one, _Prompt)
-            and one.is_silent
-            and one.is_body is are_bodies
-            and not one.transport.is_closing()
-        ]
-        if len(silent) > limit:
-            min(silent, key=lambda one: one._came_at).transport.close()  # noqa: SLF001 - one of us
-
-    def _end_if_silent(self) -> None:
-        if self.is_silent:
-            self.transport.close()
-
-
-class _Front:
-    """Sends webhooks one way and everything else another (ASGI)."""
-
-    def __init__(self, api: ASGIApp, hooks: Hooks | None) -> None:
-        self._api = api
-        self._hooks = hooks
-        self._under_way = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._hooks is not None and scope["path"].startswith(PREFIX):
-            await self._hooks(scope, receive, send)
-            return
-        if self._under_way >= _REQUESTS:
-            await problems.response(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)(scope, receive, send)
-            return
-        self._under_way += 1
+    with ExitStack() as stack:
+        served: list[tuple[socket.socket, Certificate | None]] = []
         try:
-            await self._api(scope, receive, send)
-        finally:
-            self._under_way -= 1
+            certificate = Certificate(tls) if tls is not None else None
+        except OSError as error:
+            # Without a traceback: the reason says it all.
+            log.error("tls_unusable", why=str(error), then="only 127.0.0.1 is served")  # noqa: TRY400 - the reason is the whole of it
+            listener = None
+        else:
+            listener = _listen(host, port)
+            if listener is not None:
+                served.append((stack.enter_context(listener), certificate))
+        if listener is None or tls is not None or not _is_loopback(host):
+            host = "127.0.0.1"
+            listener = stack.enter_context(socket.create_server((host, 0)))
+            served.append((listener, None))
+        name = f"[{host}]" if ":" in host else host
+        yield Bound(served=tuple(served), url=f"http://{name}:{listener.getsockname()[1]}")
 
 
 @contextmanager
 def serving(
-    service: Service, state_dir: Path, *, host: str, port: int, hooks: Hooks | None = None
+    faces: ASGIApp,
+    state_dir: Path,
+    *,
+    host: str,
+    port: int,
+    token: str,
+    tls: Tls | None = None,
+    hooks: ASGIApp | None = None,
+    before_stop: Callable[[], None] = lambda: None,
 ) -> Iterator[str]:
-    """Serve inside the `with` block; gives the URL. `state_dir` is locked by this process.
+    """`bound` and `serving_at` in one."""
+    with (
+        bound(host, port, tls) as at,
+        serving_at(at, faces, state_dir, token=token, hooks=hooks, before_stop=before_stop) as url,
+    ):
+        yield url
 
-    `hooks` answers what comes to `/hooks/`; without it that is a part of the API like any other.
 
-    A port that cannot be had is no reason not to deploy: another one is used, and commands find it in
-    `api.json`. Raises StateDirUnusable if that file cannot be written.
+@contextmanager
+def serving_at(
+    at: Bound,
+    faces: ASGIApp,
+    state_dir: Path,
+    *,
+    token: str,
+    hooks: ASGIApp | None = None,
+    before_stop: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
+    """Serve inside the `with` block; gives the URL for this machine. `state_dir` is locked by this process.
+
+    `token` is the one that opens everything; it is written to `api.json` with that URL. `hooks` answers what
+    comes to `/hooks/`; without it that is a path like any other. `before_stop` ends the streams.
+
+    Raises StateDirUnusable if that file cannot be written.
     """
-    token = secrets.token_hex(_TOKEN_BYTES)
     logs.hide(token)
-    server = _Server(
-        uvicorn.Config(
-            _Front(Guard(app.make(service), token), hooks),
-            # Named, so that what else is installed does not change how this server behaves.
-            loop="asyncio",
-            http=_Prompt,
-            ws="none",
-            lifespan="off",
-            # The process has its own log, and a line per request says nothing that events do not.
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            headers=[("Connection", "close")],
-            backlog=_ACCEPTED_AT_ONCE,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-    )
-    with _listen(host, port) as listener:
-        # At once: whoever reads what a killed daemon left behind would come to this port with its token.
-        # Connections wait in the socket until uvicorn takes them, so the file is true.
-        url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-        try:
-            _write(state_dir / FILE, {"url": url, "token": token})
-        except OSError as error:
-            why = f"cannot write {state_dir / FILE}: {error.strerror or error}"
-            message = f"{why}. Without it commands do not find the daemon."
-            raise StateDirUnusable(message) from error
-        thread = threading.Thread(target=_run, args=(server, listener), name="api", daemon=True)
-        try:
-            thread.start()
-            yield url
-        finally:
-            with suppress(OSError):
-                (state_dir / FILE).unlink()
+    front = Front(faces, hooks)
+    served = [(server_for(front, certificate), listener) for listener, certificate in at.served]
+    # At once: whoever reads what a killed daemon left behind would come to this port with its token.
+    # Connections wait in the socket until uvicorn takes them, so the file is true.
+    try:
+        _write(state_dir / FILE, {"url": at.url, "token": token})
+    except OSError as error:
+        why = f"cannot write {state_dir / FILE}: {error.strerror or error}"
+        message = f"{why}. Without it commands do not find the daemon."
+        raise StateDirUnusable(message) from error
+    thread = threading.Thread(target=_run, args=(served,), name="api", daemon=True)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        thread.start()
+        yield at.url
+    finally:
+        with suppress(OSError):
+            (state_dir / FILE).unlink()
+        before_stop()
+        for server, _ in served:
             server.should_exit = True
-            thread.join(_JOIN_SECONDS)
+        thread.join(_JOIN_SECONDS)
+        sys.setswitchinterval(before)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it. A name is none: nobody knows whose it will be."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket | None:
+    """A socket there, or on another port there; None if the address itself cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        listener = socket.create_server((host, 0), family=family)
-        used = listener.getsockname()[1]
-        log.warning("api_port_unusable", wanted=port, why=error.strerror or str(error), used=used)
-        return listener
-
-
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+        why = error.strerror or str(error)
     try:
-        server.run(sockets=[listener])
-    except Exception:
-        # The environments go on without it; commands are told that nothing answers.
-        log.exception("api_failed")
+        listener = socket.create_server((host, 0), family=family)
+    except OSError:
+        log.warning("api_address_unusable", wanted=host, why=why, then="only 127.0.0.1 is served")
+        return None
+    log.warning("api_port_unusable", wanted=port, why=why, used=listener.getsockname()[1])
+    return listener
+
+
+def _run(served: list[tuple[Server, socket.socket]]) -> None:
+    async def alone(server: Server, listener: socket.socket) -> None:
+        try:
+            await server.serve(sockets=[listener])
+        except Exception:
+            # The environments go on without it, and so does the other one.
+            log.exception("api_failed")
+
+    async def serve() -> None:
+        await asyncio.gather(*(alone(server, listener) for server, listener in served))
+
+    asyncio.run(serve())
 
 
 def _write(path: Path, values: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,14 +179,15 @@ class Load:
             self.answers[name].append((status, time.monotonic() - began))
 
 
-def run(head: ServeHead, folder: Path) -> list[Row]:
-    """Update all cases at once, under load, on this head, which has nothing on it."""
+def run(head: ServeHead, folder: Path, only: Collection[str] = ()) -> list[Row]:
+    """Update all cases at once, or those named, under load, on this head, which has nothing on it."""
+    cases = [case for case in CASES if not only or case.name in only]
     url = f"{head.address}/api/serve/applications/"
     journal = folder / "journal"
     journal.touch()
 
     def put(*, updated: bool) -> None:
-        apps = [application(case, str(journal), updated=updated) for case in CASES]
+        apps = [application(case, str(journal), updated=updated) for case in cases]
         requests.put(url, json={"applications": apps}, timeout=PUT_SECONDS).raise_for_status()
 
     def look() -> dict[str, Any]:
@@ -194,7 +195,7 @@ def run(head: ServeHead, folder: Path) -> list[Row]:
         return found
 
     def at_rest(apps: Mapping[str, Any], *, updated: bool) -> bool:
-        for case in CASES:
+        for case in cases:
             failed = case.fails and updated
             one = apps[case.name]
             assert one["status"] == ("DEPLOY_FAILED" if failed else "RUNNING"), (case.name, one["status"])
@@ -204,8 +205,8 @@ def run(head: ServeHead, folder: Path) -> list[Row]:
 
     put(updated=False)
     eventually(lambda: at_rest(look(), updated=False), within=SETTLES_SECONDS)
-    lowest: dict[str, int] = {case.name: int(case.options["num_replicas"]) for case in CASES}
-    load = Load(head.http, [case.name for case in CASES if not (case.fails and case.name == "lost")])
+    lowest: dict[str, int] = {case.name: int(case.options["num_replicas"]) for case in cases}
+    load = Load(head.http, [case.name for case in cases if not (case.fails and case.name == "lost")])
     load.start()
     try:
         put(updated=True)
@@ -221,7 +222,11 @@ def run(head: ServeHead, folder: Path) -> list[Row]:
         eventually(counted, within=SETTLES_SECONDS, every=0.1)
     finally:
         load.stop()
-    return [_observed(row, lowest[row.case.name], load.answers[row.case.name]) for row in predictions()]
+    return [
+        _observed(row, lowest[row.case.name], load.answers[row.case.name])
+        for row in predictions()
+        if row.case in cases
+    ]
 
 
 def _observed(row: Row, lowest: int, answers: Sequence[tuple[int, float]]) -> Row:

@@ -138,8 +138,8 @@ class RayLab:
         self.cluster = ServeCluster(local.address)
 
     def until(self, condition: Callable[[], Any], within: float) -> Any:
-        """Wait."""
-        return eventually(condition, within=within)
+        """Wait. A look costs both sides some 10 ms."""
+        return eventually(condition, within=within, every=0.1)
 
 
 class Bench:

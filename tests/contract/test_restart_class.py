@@ -51,6 +51,7 @@ def test_the_page_lists_what_is_predicted() -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_first_gang_leaves_replicas_behind(tmp_path: Path) -> None:
     """A bug of Serve (2.60.0) that the note tells of: on a head of its own, which it spoils."""

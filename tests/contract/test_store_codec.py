@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from deployer.adapters.store.codec import ENTRY, EVENT, RECORD, Unreadable, stamp, unstamp
 from deployer.core.events import Applied, Event, Good, Refused, Seen
-from deployer.core.history import Entry
+from deployer.core.history import Entry, advance
 from deployer.core.record import Record
 from deployer.core.types import ServeConfig
-from tests.support.build import at, release
+from tests.support.build import at, release, started
 
 CANARY = "canary-5up3r-s3cr3t"
 CONFIGS = {
@@ -93,6 +93,16 @@ def test_records_come_back_equal(record: Record) -> None:
 def test_entries_come_back_equal(entry: Entry) -> None:
     """History needs no config at all."""
     assert ENTRY.decode(ENTRY.encode(entry), nowhere) == entry
+
+
+def test_an_entry_of_an_older_version_is_read() -> None:
+    """It did not keep when its commit was made."""
+    [entry] = advance({}, started(release("one"))).values()
+    written = json.loads(ENTRY.encode(entry))
+    assert written["release"].pop("committed_at") == "2026-11-22T10:42:00.000000Z"
+
+    read = ENTRY.decode(json.dumps(written), nowhere)
+    assert read == replace(entry, release=replace(entry.release, committed_at=None))
 
 
 def test_the_config_is_its_digest() -> None:
@@ -171,3 +181,15 @@ def test_times_are_kept_in_utc(moment: datetime, hours: int) -> None:
     assert unstamp(stamp(moment.astimezone(zone))) == moment
     assert stamp(moment) == stamp(moment.astimezone(zone))
     assert (stamp(moment) < stamp(at(0))) is (moment < at(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00.000000Z"),
+        ("9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_a_time_that_utc_has_not_is_the_nearest_that_it_has(text: str, kept: str) -> None:
+    """Somebody may ask for the log since then."""
+    assert stamp(datetime.fromisoformat(text)) == kept

@@ -241,7 +241,7 @@ def test_closing_does_not_wait_for_a_write_that_hangs(path: Path, told: Record) 
     with pytest.raises(StoreUnavailable, match="is closed"):
         store.commit(told, overtaken(told, "late"))
 
-    assert took < 4
+    assert took < 10  # the other one goes on for 20 s
     with closing(SqlStore.open(path)) as later:
         assert {row.attempts for row in later.undelivered(10)} == {7}
 

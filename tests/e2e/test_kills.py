@@ -88,7 +88,14 @@ def applied_events(site: Site) -> list[object]:
     return [event for event in site.facts() if event.type == "applied"]
 
 
-@pytest.mark.parametrize(("seed", "place"), [(25, "PUT late"), (34, "PUT unanswered"), (96, "event")])
+@pytest.mark.parametrize(
+    ("seed", "place"),
+    [
+        (25, "PUT late"),
+        pytest.param(34, "PUT unanswered", marks=pytest.mark.long),
+        pytest.param(96, "event", marks=pytest.mark.long),
+    ],
+)
 def test_killed_where_a_call_to_ray_is_held(seed: int, place: str, fresh_serve: ServeHead) -> None:
     """The crash matrix on a real Ray: calls are held on the wire, and the daemon is killed there.
 

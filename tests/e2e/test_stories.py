@@ -22,9 +22,16 @@ pytestmark = [pytest.mark.ray, pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
 def market(
-    price: Any = 3, *, mango: str = "mango", import_path: str = "deployer.examples.fruit:app"
+    price: Any = 3,
+    *,
+    mango: str = "mango",
+    import_path: str = "deployer.examples.fruit:app",
+    replicas: int = 1,
 ) -> dict[str, Any]:
-    """The fruit market, two replicas of everything that a request passes."""
+    """The fruit market, so many replicas of everything that a request passes.
+
+    With two no request is lost while it is replaced; each costs a second of the machine.
+    """
     return {
         "applications": [
             {
@@ -35,12 +42,12 @@ def market(
                 "deployments": [
                     {
                         "name": "MangoStand",
-                        "num_replicas": 2,
+                        "num_replicas": replicas,
                         "user_config": {"price": price},
                         "ray_actor_options": {"num_cpus": 0},
                     },
                     {"name": "OrangeStand", "num_replicas": 1, "ray_actor_options": {"num_cpus": 0}},
-                    {"name": "FruitMarket", "num_replicas": 2, "ray_actor_options": {"num_cpus": 0}},
+                    {"name": "FruitMarket", "num_replicas": replicas, "ray_actor_options": {"num_cpus": 0}},
                 ],
             }
         ]
@@ -103,9 +110,9 @@ def test_a_good_change_goes_live_in_place_and_is_recorded(site: Site, fresh_serv
 
 
 BROKEN: dict[str, Callable[[], dict[str, Any]]] = {
-    "import error": lambda: market(3, import_path="deployer.examples.froot:app"),
-    "constructor raises": lambda: market(3, mango=""),
-    "reconfigure raises": lambda: market(-1),
+    "import error": lambda: market(3, import_path="deployer.examples.froot:app", replicas=2),
+    "constructor raises": lambda: market(3, mango="", replicas=2),
+    "reconfigure raises": lambda: market(-1, replicas=2),
 }
 REASONS = {
     "import error": "fruit: ModuleNotFoundError: No module named 'deployer.examples.froot'",
@@ -114,12 +121,20 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("fault", list(BROKEN))
+# That a constructor raises is also in `test_fail_fast.py`, that `reconfigure` does in `test_tour.py`.
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "import error",
+        pytest.param("constructor raises", marks=pytest.mark.long),
+        pytest.param("reconfigure raises", marks=pytest.mark.long),
+    ],
+)
 def test_a_broken_change_is_rolled_back_and_held(
     fault: str, site: Site, fresh_serve: ServeHead, record_property: Callable[[str, object], None]
 ) -> None:
     """DEPLOY_FAILED, the good release PUT back and waited for, the digest held; the fix deploys by itself."""
-    good = site.push(market(3), "open the market")
+    good = site.push(market(3, replicas=2), "open the market")
     site.start()
     site.until_live(good)
 
@@ -148,7 +163,7 @@ def test_a_broken_change_is_rolled_back_and_held(
 
     pick = site.push_file("/README.md", "The same config under another commit.\n", "unrelated commit on top")
     assert site.until_wanted(pick)["mode"] == "held"
-    fix = site.push(market(4), "fix it")
+    fix = site.push(market(4, replicas=2), "fix it")
     site.until_live(fix)
     assert total(fresh_serve) == 8
     assert [entry["kind"] for entry in site.rollouts()] == ["deploy", "rollback", "deploy", "deploy"]

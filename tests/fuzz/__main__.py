@@ -33,7 +33,8 @@ read as `deployer validate` and the daemon read them: `serve_config.read` with t
 - what is read, PyYAML reads too, and as the same (tried with one input in sixteen).
 
 Written by `make fuzz`; do not edit. Files made to hurt (alias bombs, 256 KiB of one thing) are in
-`tests/fuzz/hostile.py`: they and 10,000 of these inputs are run by every `make test`.
+`tests/fuzz/hostile.py`: three in ten of them and 3,000 of these inputs are run by every `make test`, the
+others by `make long`.
 """
 
 

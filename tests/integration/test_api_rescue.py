@@ -21,13 +21,13 @@ from deployer.cli.daemon import running
 from deployer.core.events import LogSource
 from deployer.core.live import Unreachable
 from deployer.settings import load
-from deployer.web import Service, server, service
+from deployer.web import Service, connections, service
 from tests.support.daemon_site import NAME, SETTINGS, DaemonSite
 from tests.support.eventually import eventually
 from tests.support.hostile_http import Hostile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 
@@ -72,8 +72,8 @@ def test_a_sync_goes_on_over_a_restart(site: DaemonSite, monkeypatch: pytest.Mon
         assert may_look.wait(60)
         return heads(self, *asked)
 
-    def seen(self: Service, environment: str) -> dict[str, Any]:
-        told.append(status(self, environment))
+    def seen(self: Service, environment: str, visible: Collection[str] | None = None) -> dict[str, Any]:
+        told.append(status(self, environment, visible))
         return told[-1]
 
     monkeypatch.setattr(Mirror, "heads", held)
@@ -131,7 +131,7 @@ def test_a_rescue_gets_through_where_others_only_connect(
         result = site.type("pause", NAME, "--reason", "3 am")
         took = time.monotonic() - began
         eventually(lambda: sum(is_closed(one) for one in idle) >= 50, within=10)
-        monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.2)
+        monkeypatch.setattr(connections, "_REQUEST_SECONDS", 0.2)
         late = stack.enter_context(closing(connection(site)))
         late.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
         answered = late.recv(65_536)
@@ -140,7 +140,7 @@ def test_a_rescue_gets_through_where_others_only_connect(
         eventually(lambda: is_closed(slow), within=10)
 
     assert result.exit_code == 0, result.output
-    assert took < server._REQUEST_SECONDS + 4
+    assert took < connections._REQUEST_SECONDS + 4
     assert b"connection: close" in answered.lower()
 
 
@@ -187,7 +187,7 @@ def test_a_person_and_a_pass_look_at_the_same_time(tmp_path: Path) -> None:
         path = tmp_path / "deployer.yaml"
         address = f"127.0.0.1:{cluster.getsockname()[1]}"
         settings = SETTINGS.format(root=tmp_path, url=(tmp_path / "none.git").as_uri())
-        settings = settings.replace("127.0.0.1:9", address) + "server: {listen: '127.0.0.1:0'}\n"
+        settings = settings.replace("127.0.0.1:9", address)
         path.write_text(settings)
         with running(load(path, {})):
             stack.enter_context(cluster.accept()[0])

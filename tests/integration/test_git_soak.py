@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize(("kind", "fetches"), [("file", 100), ("http", 25), ("ssh", 8)])
+@pytest.mark.parametrize(("kind", "fetches"), [("file", 40), ("http", 12), ("ssh", 5)])
 def test_fetches_leave_nothing_behind(kind: str, fetches: int, tmp_path: Path) -> None:
     """As many descriptors, threads and children after the last fetch as before the first; little memory."""
     done = soak(kind, fetches, tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
+import hmac
 import re
 import socket
 import subprocess
@@ -11,11 +11,11 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from deployer.adapters.store import SqlStore
 from deployer.core.source import Branch
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
-from deployer.web import Hooks, HookSpec, Passes, Service, server, serving
+from deployer.web import Hooks, HookSpec, connections, front, serving
+from deployer.web.guard import Guard
 from deployer.web.hooks import BODY_BYTES
+from tests.support.bare_faces import nothing
+from tests.support.door import Keys
 from tests.support.eventually import eventually
 from tests.support.prerequisites import require
 from tests.support.repos import BareRepo
@@ -102,22 +104,15 @@ class Stand:
         )
         state = self.root / "state"
         state.mkdir()
-        with closing(SqlStore.open(state / "store.db")) as store:
-            sources = Sources(repositories=[], environments=[], mirrors_dir=state / "m", enqueue=print)
-            service = Service(
-                store=store,
-                sources=sources,
-                clusters={},
-                passes=Passes(),
-                repositories={},
-                commit=lambda record, _events: record,
-                enqueue=print,
-                now=lambda: datetime.now(UTC),
-            )
-            with serving(service, state, host="127.0.0.1", port=0, hooks=hooks) as url:
-                self.port = int(url.rpartition(":")[2])
-                self.token = json.loads((state / server.FILE).read_text())["token"]
-                yield
+        keys = Keys(state)
+        self.token = keys.local
+        guard = Guard(nothing, keys.door(), lambda _scope: False)
+        with (
+            closing(keys.database),
+            serving(guard, state, host="127.0.0.1", port=0, token=self.token, hooks=hooks) as url,
+        ):
+            self.port = int(url.rpartition(":")[2])
+            yield
 
     def post(self, repository: str, headers: Mapping[str, str], body: bytes = BODY, **more: str) -> Answer:
         """Send a webhook."""
@@ -255,19 +250,23 @@ def test_nobody_learns_why_or_what_there_is(stand: Stand, log: Log) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_refusal_takes_as_long_whether_there_is_such_a_repository_or_not(
-    stand: Stand, scheme: Scheme
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, scheme: Scheme
 ) -> None:
-    """Who sends large bodies and has a clock finds out nothing: the fastest of many are within 40 %."""
+    """Who has a clock finds out nothing: as much of a large body is digested, which is what takes long."""
+    digested: Counter[str] = Counter()
+    digest = hmac.digest
+
+    def counting(key: bytes, message: bytes, algorithm: str) -> bytes:
+        digested[name] += len(message)
+        return digest(key, message, algorithm)
+
+    monkeypatch.setattr(hmac, "digest", counting)
     body = b"x" * BODY_BYTES
     headers = proof("github", OTHER, body=body)
-    names = (scheme, "no-such-repository")
-    best = dict.fromkeys(names, 60.0)
-    for _ in range(12):
-        for name in names:
-            began = time.perf_counter()
-            assert stand.post(name, headers, body).status == 401
-            best[name] = min(best[name], time.perf_counter() - began)
-    assert max(best.values()) < 1.4 * min(best.values()), best
+    for name in (scheme, "no-such-repository"):
+        assert stand.post(name, headers, body).status == 401
+    assert digested[scheme] == pytest.approx(digested["no-such-repository"], rel=0.001)
+    assert digested[scheme] == pytest.approx(2 * BODY_BYTES, rel=0.001)
 
 
 def test_refusals_do_not_fill_the_log(stand: Stand, log: Log) -> None:
@@ -450,26 +449,28 @@ SLOW = {
 
 
 @pytest.mark.parametrize("data", SLOW.values(), ids=list(SLOW))
-def test_a_thousand_slow_ones_keep_nobody_out(stand: Stand, data: str) -> None:
-    """They take no room from the API, nor from a webhook that comes whole, although ever more come."""
+def test_a_thousand_slow_ones_keep_nobody_out(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    """They take no room from the API, nor from a webhook that comes whole, although ever more come.
+
+    None of them is closed for its silence meanwhile, so that is not what makes the room.
+    """
+    monkeypatch.setattr(connections, "_REQUEST_SECONDS", 3600.0)
     command = [sys.executable, "-c", IDLE, str(stand.port), data]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as others:
         assert others.stdout is not None
         try:
             assert others.stdout.readline() == "most\n"
-            began = time.monotonic()
             for _ in range(10):
                 assert (stand.api().status, stand.push("github").status) == (404, 202)
-            took = time.monotonic() - began
         finally:
             others.terminate()
-    # Well before the first of them would have been closed for its silence.
-    assert took < server._REQUEST_SECONDS - 1
 
 
 def test_a_slow_one_is_closed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """However steadily it drips."""
-    monkeypatch.setattr(server, "_REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "_REQUEST_SECONDS", 0.5)
     head = request("/hooks/github", {**proof("github"), "Content-Length": "500"}, b"")
     with closing(stand.connect(head)) as connection:
 
@@ -486,7 +487,7 @@ def test_a_slow_one_is_closed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_slow_bodies_have_a_limit_of_their_own(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each may be a megabyte. The oldest goes; the newest may still come whole."""
-    monkeypatch.setattr(server, "_BODIES", 3)
+    monkeypatch.setattr(connections, "_BODIES", 3)
     with ExitStack() as stack:
         whole = request("/hooks/github", proof("github"), BODY)
         slow = [stack.enter_context(closing(stand.connect(whole[:-1]))) for _ in range(6)]
@@ -508,7 +509,7 @@ def test_who_only_connects_makes_room_for_others_of_that_kind(stand: Stand) -> N
 
 
 def test_a_storm_of_forged_ones_leaves_the_api_alone(stand: Stand) -> None:
-    """Who holds the pager gets an answer within two seconds, each time, and a real push is heard."""
+    """Who holds the pager gets an answer, each time, and a real push is heard."""
     data = request("/hooks/github", proof("github", OTHER), BODY * 100)
     over = threading.Event()
     refused = []
@@ -522,9 +523,7 @@ def test_a_storm_of_forged_ones_leaves_the_api_alone(stand: Stand) -> None:
         try:
             eventually(lambda: len(refused) > 100, within=10)
             for _ in range(5):
-                began = time.monotonic()
                 assert stand.api().status == 404
-                assert time.monotonic() - began < 2
             assert stand.push("github").status == 202
         finally:
             over.set()
@@ -535,9 +534,9 @@ def test_a_storm_of_forged_ones_leaves_the_api_alone(stand: Stand) -> None:
 
 def test_the_api_has_a_limit_of_its_own(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everybody asks at once, the next is told so, and webhooks come in as before."""
-    monkeypatch.setattr(server, "_REQUESTS", 1)
+    monkeypatch.setattr(front, "_REQUESTS", 1)
     assert [stand.api().status for _ in range(3)] == [404] * 3
-    monkeypatch.setattr(server, "_REQUESTS", 0)
+    monkeypatch.setattr(front, "_REQUESTS", 0)
     answer = stand.api()
     assert (answer.status, answer.json["title"]) == (503, "Service Unavailable")
     assert stand.push("github").status == 202

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SECRET = 'hunter2 & "canary"'
 TOKEN = "token-canary-0123456789"
 QUICK = Limits(connect=0.5, get=0.3, look=0.8, put=0.3, whole_put=0.8)
-MARGIN_SECONDS = 1.5
+MARGIN_SECONDS = 8.0
 """What a loaded machine may add to a limit."""
 
 MESSAGES = Path(__file__).parents[1] / "support" / "serve_messages.json"

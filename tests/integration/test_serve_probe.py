@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SECRET = 'hunter2 & "canary"'
 TOKEN = "token-canary-0123456789"
 QUICK = Limits(connect=0.5, get=0.3, look=0.8, put=0.3, whole_put=0.8, log=0.8)
-MARGIN_SECONDS = 1.5
+MARGIN_SECONDS = 8.0
 """What a loaded machine may add to a limit."""
 
 SOURCE = LogSource(replica="r1", node_id="n1", path="serve/replica_fruit_D_r1.log")
@@ -305,7 +305,6 @@ def test_the_framing_of_an_older_ray_is_taken_off() -> None:
     """A 1 before what it could read."""
     assert tail(answer(200, "1INFO hello\n"))[0] == "INFO hello\n"
     assert tail(answer(200, "10 apples\n"))[0] == "10 apples\n"
-    assert tail(answer(200, ""))[0] == ""
 
 
 @pytest.mark.parametrize(
@@ -318,6 +317,7 @@ def test_the_framing_of_an_older_ray_is_taken_off() -> None:
         (answer(500, "Agent for node id: f doesn't exist."), "Agent for node id: f doesn't exist. Its node"),
         (answer(200, "0Closing HTTP stream due to internal server error.\nNo file"), "No file. Its"),
         (answer(200, "some\n[get_logs] Fetch log error: No file"), "No file. Its node"),
+        (answer(200, ""), "it sent an empty log. Its node may be gone"),
         (answer(404, "404: Not Found"), "this Ray has no log API (404). Look into the file on its node."),
         (answer(401), "it did not let us in (401). Put Ray's token"),
         (answer(503, "busy"), "it answered 503 (busy)."),

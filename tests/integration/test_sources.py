@@ -560,9 +560,9 @@ def test_one_repository_that_hangs_delays_no_other(site: Site, origin: BareRepo,
         eventually(lambda: server.requests == 1, within=5.0)
         assert isinstance(sources.wanted("hung"), NotRead)
         before = time.monotonic()
-        sources.stop(5.0)
+        sources.stop(30.0)
 
-        assert time.monotonic() - before < 2.0
+        assert time.monotonic() - before < 15.0
 
 
 def test_a_bug_in_a_look_costs_one_look(site: Site, origin: BareRepo) -> None:

@@ -8,7 +8,11 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from deployer.adapters.store import SqlStore
+from sqlalchemy import insert
+
+from deployer.adapters.store import SqlStore, codec
+from deployer.adapters.store.sqlite import migrating
+from deployer.adapters.store.tables import ANSWERS, TOKENS
 from tests.contract.histories import started, story
 from tests.support.build import at, release
 
@@ -21,6 +25,31 @@ def content(path: Path) -> str:
     return "\n".join(ours) + "\n"
 
 
+def _add_rows_of_the_faces(path: Path) -> None:
+    """A token and a kept answer: written as rows, because no event makes them."""
+    now = codec.stamp(at(61))
+    token = {
+        "id": "3f2a9c1b",
+        "name": "ada",
+        "hash": "3f2a9c1b" * 8,
+        "role": "deployer",
+        "environments": '["staging"]',
+        "created_at": now,
+        "created_by": "ada (local)",
+    }
+    answer = {
+        "key": "9d1f",
+        "caller": "3f2a9c1b",
+        "request": "5e" * 32,
+        "status": 202,
+        "body": '{"environment":"staging"}',
+        "at": now,
+    }
+    with migrating(path) as connection:
+        connection.execute(insert(TOKENS), token)
+        connection.execute(insert(ANSWERS), answer)
+
+
 def main() -> None:
     """Write a store with this version's code, and print what it holds."""
     with tempfile.TemporaryDirectory() as folder:
@@ -31,6 +60,7 @@ def main() -> None:
             store.commit(record, [started(record, release("three"))])
             store.mark_delivered([store.undelivered(1)[0].id])
             store.publish("staging", {"environment": "staging", "sync": "OutOfSync"}, at(60))
+        _add_rows_of_the_faces(path)
         sys.stdout.write(content(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import sqlite3
@@ -146,6 +147,24 @@ def test_an_old_store_goes_on(path: Path, revision: str) -> None:
         assert store.verify("staging") is None
 
 
+def test_what_is_searched_by_is_filled_in_from_the_old_rows(path: Path, tmp_path: Path) -> None:
+    """0002: an old store is found by commit, digest and author as if this version had written it."""
+    upgrade(path, revision="0001")
+    fill(path, "0001")
+    upgrade(path, revision="0002")
+    written = tmp_path / "written.db"
+    upgrade(written, revision="0002")
+    fill(written, "0002")
+    migrated, expected = rows(path), rows(written)
+    names = ("id", "author", "revision", "digest")
+
+    assert len(migrated["mentions"]) == 2
+    assert migrated["mentions"] == expected["mentions"]
+    assert [[row[name] for name in names] for row in migrated["rollouts"]] == [
+        [row[name] for name in names] for row in expected["rollouts"]
+    ]
+
+
 # --- the machinery, on steps that only these tests have ----------------------------------------------------
 
 NEXT = "9001"
@@ -277,3 +296,19 @@ def test_without_room_for_the_copy_nothing_is_migrated(old: Path, scripts: Path)
 
     upgrade(old, revision=NEXT, scripts=scripts)
     assert found_in(old) == NEXT
+
+
+def test_an_event_of_before_a_field_had_been_added_is_migrated(path: Path) -> None:
+    """`accepts` came into `retry_asked` within revision 0001; the codec reads events without it."""
+    upgrade(path, revision="0001")
+    fill(path, "0001")
+    data = {"type": "retry_asked", "digest": "sha256:" + "0" * 64}
+    with migrating(path) as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO events (environment, sequence, type, at, actor, reason, rollout, data,"
+            " previous_hash, hash) VALUES ('staging', 999, 'retry_asked', '', 'ada', '', '', ?, '', '')",
+            (json.dumps(data),),
+        )
+    upgrade(path)
+
+    assert data["digest"] in {row["digest"] for row in rows(path)["mentions"]}

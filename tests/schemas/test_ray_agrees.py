@@ -93,9 +93,22 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(below for key, item in inside for below in places(item, (*path, key)))]
 
 
+@pytest.mark.long
 @settings(max_examples=3000, deadline=None)
 @given(data=st.data())
+def test_what_we_pass_ray_passes_at_length(data: st.DataObject) -> None:
+    """The same, much more of it."""
+    passes(data)
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
 def test_what_we_pass_ray_passes(data: st.DataObject) -> None:
+    """However a good config is bent: see `passes`."""
+    passes(data)
+
+
+def passes(data: st.DataObject) -> None:
     """However a good config is bent: a value replaced, a key taken away or put in."""
     body = copy.deepcopy(data.draw(st.sampled_from(BODIES)))
     for _ in range(data.draw(st.integers(1, 2))):

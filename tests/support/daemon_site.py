@@ -14,8 +14,10 @@ from click.testing import CliRunner
 
 from deployer.adapters import statedir
 from deployer.adapters.store import SqlStore
+from deployer.cli import faces
 from deployer.cli.context import STORE_FILE
 from deployer.cli.main import cli
+from deployer.core import gates
 from deployer.core.source import Branch
 from deployer.engine.controller import Controller
 from deployer.engine.outbox import Outbox
@@ -23,8 +25,10 @@ from deployer.engine.reconcile import Reconciler
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
-from deployer.web import Passes, Service, serving
+from deployer.settings import explained, load
+from deployer.web import Hub, Metrics, Passes, Service
 from tests.support.fake_cluster import FakeCluster
+from tests.support.no_promotions import no_promotions
 from tests.support.repos import BareRepo
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ FASTER = 20
 
 SETTINGS = """\
 state_dir: {root}/state
+server: {{listen: "127.0.0.1:0"}}
 repositories: {{configs: {{url: "{url}"}}}}
 environments:
   staging:
@@ -103,8 +108,11 @@ class DaemonSite:
         self.state_dir = root / "state"
         self.settings = root / "deployer.yaml"
         self.settings.write_text(SETTINGS.format(root=root, url=self.repo.url))
-        self.cluster = FakeCluster(now=lambda: time.monotonic() * FASTER)
+        self.cluster_ahead = 0.0
+        """So many seconds is the cluster's clock ahead: what never seems to start has started then."""
+        self.cluster = FakeCluster(now=lambda: time.monotonic() * FASTER + self.cluster_ahead)
         self.store: SqlStore
+        self.hub: Hub
         self.ahead = timedelta()
         """So far is the daemon's clock ahead of ours: what waits for minutes need not be waited for."""
 
@@ -141,13 +149,24 @@ class DaemonSite:
                 watch=False,
             )
             clusters = {NAME: OneAtATime(self.cluster)}
-            outbox, passes = Outbox(self.store), Passes()
-            reconciler = Reconciler(
+            settings = load(self.settings, {})
+            outbox, passes, self.hub = Outbox(self.store), Passes(), Hub()
+            measured = Metrics(
+                environments=(NAME,),
+                repositories=("configs",),
+                schemes={},
+                sources=sources,
                 store=self.store,
+                store_path=self.state_dir / STORE_FILE,
+                queue_depth=queue.depth,
+                subscribers=lambda: self.hub.listeners,
+            )
+            reconciler = Reconciler(
+                store=measured.store(self.store),
                 sources=sources,
                 clusters=clusters,
                 now=self.now,
-                listeners=(outbox, passes),
+                listeners=(outbox, passes, self.hub, measured),
             )
             controller = Controller(
                 environments=(NAME,),
@@ -168,12 +187,35 @@ class DaemonSite:
                 enqueue=lambda name: queue.add(name, front=True),
                 now=self.now,
             )
-            controller.start()
+            is_started = False
             try:
-                with serving(service, self.state_dir, host="127.0.0.1", port=0):
+                with (
+                    faces.prepared(settings) as ready,
+                    faces.serving(
+                        settings,
+                        ready=ready,
+                        explained=explained(settings, self.settings, {}),
+                        store=self.store,
+                        sources=sources,
+                        service=service,
+                        hub=self.hub,
+                        measured=measured,
+                        hooks=None,
+                        doctor=dict,
+                        now=self.now,
+                        gating=lambda _environment, _commit: gates.NONE,
+                        promoter=no_promotions(self.store),
+                    ),
+                ):
+                    # Not before: pydantic and FastAPI both switch a warning off while they make their
+                    # schemas, for the whole process, and here each warning of a second thread is an error.
+                    controller.start()
+                    is_started = True
                     yield
             finally:
-                controller.stop()
+                if is_started:
+                    controller.stop()
+                measured.close()
                 self.store.close()
 
     def type(self, *args: str) -> Result:

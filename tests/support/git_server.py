@@ -110,14 +110,18 @@ class _Handler(BaseHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "REMOTE_USER": "test",
         }
-        return subprocess.run(
+        ended = subprocess.run(
             ["git", "http-backend"],
             input=body,
             env=environment,
             capture_output=True,
-            check=True,
+            check=False,
             timeout=_BACKEND_SECONDS,
-        ).stdout
+        )
+        # It fails after an answer that is a refusal, which the client is to read.
+        if not ended.stdout:
+            raise ConnectionError
+        return ended.stdout
 
     def _send(self, status: int, headers: dict[str, str], content: bytes) -> None:
         self.send_response(status)

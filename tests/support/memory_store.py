@@ -62,6 +62,11 @@ class MemoryStore:
             if isinstance(event, Good)
         ]
 
+    def became_good(self, environment: str, commit: str) -> datetime | None:
+        """When it first did."""
+        found = [one.at for one in self.good_releases(environment) if one.release.revision.commit == commit]
+        return min(found, default=None)
+
     def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
         """Keep the newest."""
         self.views[environment] = view

@@ -50,7 +50,7 @@ class ServeHead:
             assert not left, left
             return True
 
-        eventually(nothing_left, within=EMPTY_SECONDS, what="no application is left")
+        eventually(nothing_left, within=EMPTY_SECONDS, every=0.1, what="no application is left")
 
     def _nothing(self) -> dict[str, object]:
         # Only the first PUT of a head can choose the port; Serve ignores it in all others (2.60).

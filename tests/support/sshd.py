@@ -47,7 +47,7 @@ _SERVE = """\
 #!/bin/sh
 # What a forge does: git, and nothing else.
 case "$SSH_ORIGINAL_COMMAND" in
-git-upload-pack*) eval "exec $SSH_ORIGINAL_COMMAND" ;;
+git-upload-pack*{more}) eval "exec $SSH_ORIGINAL_COMMAND" ;;
 *) exit 1 ;;
 esac
 """
@@ -56,11 +56,13 @@ esac
 class SshServer:
     """An ssh server that serves `git-upload-pack` on this machine's repositories to one key.
 
+    With `takes_pushes` also `git-receive-pack`.
+
     `key_file` and `known_hosts_file` are what a client needs; `log` is what the server says. The names of the
     client's files have spaces and signs: ssh, and the shell before it, read names in ways of their own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, takes_pushes: bool = False) -> None:
         """Make the keys of the server and of its one client."""
         self._folder = folder
         folder.mkdir(exist_ok=True)
@@ -74,7 +76,7 @@ class SshServer:
             new_key(path)
         (folder / "authorized").write_bytes((client / "id.pub").read_bytes())
         serve = folder / "serve"
-        serve.write_text(_SERVE)
+        serve.write_text(_SERVE.format(more=" | git-receive-pack*" if takes_pushes else ""))
         serve.chmod(0o700)
         self.write_known_hosts()
 

@@ -36,9 +36,20 @@ class Authority:
         self.certify(context)
         return context
 
+    def copy(self, cert_file: Path, key_file: Path, name: str = "IP:127.0.0.1") -> None:
+        """Put what a server of this name needs into these files."""
+        self.certify(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), name)
+        slug = self._slug(name, expired=False)
+        for end, to in (("pem", cert_file), ("key", key_file)):
+            # Another file each time, as those who renew certificates make it.
+            new = to.with_name(f"{to.name}.new")
+            shutil.copy(self._folder / f"{slug}.{end}", new)
+            new.chmod(0o600)
+            new.replace(to)
+
     def certify(self, context: ssl.SSLContext, name: str = "IP:127.0.0.1", *, expired: bool = False) -> None:
         """Make its next connections those of `name` (as in a subjectAltName), today or yesterday."""
-        slug = "".join(character if character.isalnum() else "-" for character in f"{name}-{expired}")
+        slug = self._slug(name, expired=expired)
         key, request, certificate = (self._folder / f"{slug}.{end}" for end in ("key", "csr", "pem"))
         if not certificate.exists():
             extensions = self._folder / f"{slug}.ext"
@@ -52,6 +63,9 @@ class Authority:
                 *["-extfile", str(extensions), "-out", str(certificate)],
             )
         context.load_cert_chain(certificate, key)
+
+    def _slug(self, name: str, *, expired: bool) -> str:
+        return "".join(character if character.isalnum() else "-" for character in f"{name}-{expired}")
 
 
 def _new_key(path: Path) -> list[str]:

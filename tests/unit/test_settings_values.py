@@ -173,30 +173,35 @@ def test_serve_addresses_that_are_refused(file: Path, address: str, why: str) ->
         ("localhost:8700", "127.0.0.1", 8700),
         ("[::1]:8700", "::1", 8700),
         ("[0:0::0:1]:8700", "::1", 8700),
+        ("0.0.0.0:8700, tls: {cert_file: c.pem, key_file: k.pem}", "0.0.0.0", 8700),
+        ("[::]:443, trusted_proxy: {addresses: [10.0.0.7]}", "::", 443),
     ],
 )
 def test_where_the_daemon_listens(file: Path, listen: str, host: str, port: int) -> None:
-    """Any address of loopback, and any port; 0 is a free one."""
-    server = read(file, f'{SMALL}server: {{listen: "{listen}"}}\n').server
+    """Any address of loopback, and any port; 0 is a free one. Any other, where something protects it."""
+    where, comma, more = listen.partition(",")
+    text = f'{SMALL}server: {{listen: "{where}"{comma}{more}}}\n'
+    server = read(file, text, check_files=False).server
     assert (server.host, server.port) == (host, port)
 
 
 @pytest.mark.parametrize(
     ("listen", "why"),
     [
-        ("'8700'", "must be a host and a port, such as 127.0.0.1:8700"),
+        ("'8700'", "must be an address and a port, such as 127.0.0.1:8700"),
         ("8700", "must be an address such as 127.0.0.1:8700, not a number"),
-        ("127.0.0.1", "must be a host and a port, such as 127.0.0.1:8700"),
-        ("127.0.0.1:65536", "must be a host and a port, such as 127.0.0.1:8700"),
-        ("http://127.0.0.1:8700", "must be a host and a port, such as 127.0.0.1:8700"),
-        ("'::1:8700'", "must be a host and a port, such as 127.0.0.1:8700"),
-        ("0.0.0.0:8700", "must be on loopback in this version, such as 127.0.0.1:8700: to reach it"),
-        ("'[::]:8700'", "must be on loopback in this version"),
-        ("ray-head:8700", "must be on loopback in this version"),
+        ("127.0.0.1", "must be an address and a port, such as 127.0.0.1:8700"),
+        ("127.0.0.1:65536", "must be an address and a port, such as 127.0.0.1:8700"),
+        ("http://127.0.0.1:8700", "must be an address and a port, such as 127.0.0.1:8700"),
+        ("'::1:8700'", "must be an address and a port, such as 127.0.0.1:8700"),
+        ("0.0.0.0:8700", "is an address that other machines reach, and tokens could be read on their way"),
+        ("'[::]:8700'", "is an address that other machines reach"),
+        ("192.0.2.7:0", "is an address that other machines reach"),
+        ("ray-head:8700", "must begin with an IP address of this machine"),
     ],
 )
 def test_where_the_daemon_cannot_listen(file: Path, listen: str, why: str) -> None:
-    """Whoever reaches its API can deploy."""
+    """Whoever reads a token on its way can deploy with it."""
     (error,) = errors(file, f"{SMALL}server:\n  listen: {listen}\n")
     assert error.startswith(f"12:11: server.listen {why}")
 

@@ -71,7 +71,7 @@ WRONG_VARIABLES = [
     ("DEPLOYER_WORKERS", "many", "workers must be a whole number from 1 to 1000"),
     ("DEPLOYER_LOG__LEVLE", "debug", "unknown key 'levle' in log (did you mean 'level'?)"),
     ("DEPLOYER_LOGS__LEVEL", "debug", "unknown key 'logs' (did you mean 'log'?)"),
-    ("DEPLOYER_SERVER__LISTEN", ":1", "server.listen must be a host and a port, such as 127.0.0.1:8700"),
+    ("DEPLOYER_SERVER__LISTEN", ":1", "server.listen must be an address and a port, such as 127.0.0.1:8700"),
     ("DEPLOYER_SERVER_LISTEN", ":1", "no setting has this name (did you mean DEPLOYER_SERVER__LISTEN?"),
     ("DEPLOYER_ENVIRONMENTS", "a", "environments must be a mapping of names, not text"),
     ("DEPLOYER_STATE_DIR__X", "a", "state_dir holds no keys that could be set"),

@@ -6,10 +6,16 @@ import os
 # look at a repository says it in a sentence instead.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
+from deployer.adapters.git._copying import Copier, Moved, Snapshot
 from deployer.adapters.git._errors import GitUnavailable
+from deployer.adapters.git._github_app import AppTokens
+from deployer.adapters.git._lane import Lane
 from deployer.adapters.git._local import local_git_dir
 from deployer.adapters.git._objects import Blob
+from deployer.adapters.git._push_answer import CommitMissing, PushRefused, PushUnclear
+from deployer.adapters.git._pushing import AlreadyThere, NotFastForward, Writer, push_commands
 from deployer.adapters.git._remote import Access, GithubApp, check_ref
+from deployer.adapters.git._settling import Pushed
 from deployer.adapters.git._signatures import Signers, Unsigned, Verifier
 from deployer.adapters.git.glance import Glance
 from deployer.adapters.git.mirror import RANGE_LIMIT, Mirror
@@ -17,14 +23,27 @@ from deployer.adapters.git.mirror import RANGE_LIMIT, Mirror
 __all__ = [
     "RANGE_LIMIT",
     "Access",
+    "AlreadyThere",
+    "AppTokens",
     "Blob",
+    "CommitMissing",
+    "Copier",
     "GitUnavailable",
     "GithubApp",
     "Glance",
+    "Lane",
     "Mirror",
+    "Moved",
+    "NotFastForward",
+    "PushRefused",
+    "PushUnclear",
+    "Pushed",
     "Signers",
+    "Snapshot",
     "Unsigned",
     "Verifier",
+    "Writer",
     "check_ref",
     "local_git_dir",
+    "push_commands",
 ]

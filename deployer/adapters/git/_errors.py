@@ -17,7 +17,7 @@ import git
 from deployer.adapters.git._limits import FILE_GIB, MEMORY_MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _LIMIT = 300
@@ -207,7 +207,8 @@ def translated(url: str, path: Path) -> Iterator[None]:
     try:
         yield
     except Failed as error:
-        raise GitUnavailable(_explain(url, error.printed)) from error
+        message = f"cannot read {url}: {cause(url, error.printed)}"
+        raise GitUnavailable(message) from error
     except TimedOut as error:
         message = f"cannot read {url}: no answer within {error.seconds:g} s: check the server and the network"
         raise GitUnavailable(message) from error
@@ -237,20 +238,23 @@ def is_refusal(printed: str) -> bool:
     return any(sign in printed for sign in _REFUSALS)
 
 
-def _explain(url: str, printed: str) -> str:
-    """One sentence for what git printed on stderr when it failed."""
+def cause(url: str, printed: str, more: Iterable[tuple[str, str]] = ()) -> str:
+    """Why, and what to do, in half a sentence, for what git printed on stderr when it failed.
+
+    `more` are signs and what they mean, which are looked for first.
+    """
     # Without the URL, which may be named like an error.
     lines = [line.strip() for line in printed.replace(url, "").splitlines() if line.strip()]
-    for sign, cause in _CAUSES:
+    for sign, meaning in (*more, *_CAUSES):
         if any(sign in line for line in lines):
-            return f"cannot read {url}: {cause}"
+            return meaning
     # ssh says what is wrong, and then git says this, which is always true, and gives advice.
     told = list(takewhile(lambda line: "Could not read from remote repository" not in line, lines)) or lines
     # Of git's own lines the first is the cause.
     words = next(
         (line for line in told if line.startswith(("fatal:", "error:"))), told[0] if told else "nothing"
     )
-    return f"cannot read {url}: git says: {harmless(words)}"
+    return f"git says: {harmless(words)}"
 
 
 def harmless(text: str) -> str:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,16 +21,20 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from deployer.adapters.git._commands import Children
 from deployer.adapters.git._errors import GitUnavailable, harmless
-from deployer.adapters.git._forge_api import NoAnswer, post
+from deployer.outgoing import NoAnswer, request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from deployer.adapters.git._commands import Children
-    from deployer.adapters.git._forge_api import Answer
     from deployer.adapters.git._remote import GithubApp
+    from deployer.outgoing import Answer, Cutter
+
+READ_CONTENT = {"contents": "read"}
+WRITE_CONTENT = {"contents": "write"}
+"""What git needs, to fetch and to push."""
 
 _EARLY_SECONDS = 300.0
 """A token is replaced this long before its end: the longest fetch begins and ends with one token, and an API
@@ -54,6 +59,12 @@ _TOKEN = re.compile(r"[A-Za-z0-9_.=+/~-]{8,4000}")
 
 _CREATED = 201
 
+_LIMIT_BYTES = 256 * 1024
+"""Of an answer: GitHub's has 2 kB."""
+
+_PERMISSIONS = {"statuses": "Commit statuses"}
+"""How GitHub's page of an App names what the API names otherwise; the rest is spelled alike."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Token:
@@ -63,14 +74,54 @@ class _Token:
     expires: float
 
 
-class InstallationToken:
-    """The token of one App's installation, for one repository, to read it and nothing else."""
+class AppTokens:
+    """The tokens of one App's installation, for one repository, for its API. Safe in any thread."""
 
-    def __init__(self, app: GithubApp, *, url: str, ca_file: Path | None) -> None:
-        """Take whose it is and for which repository; ask nothing yet."""
+    def __init__(
+        self, app: GithubApp, *, url: str, ca_file: Path | None, permissions: Mapping[str, str]
+    ) -> None:
+        """Take whose they are, for which repository and what for; ask nothing yet.
+
+        `permissions` as GitHub's API names them: `{"pull_requests": "write", "statuses": "write"}`.
+        """
+        self._held = InstallationToken(app, url=url, ca_file=ca_file, permissions=permissions)
+        self._cutter = Children()
+        self._lock = threading.Lock()
+
+    def token(self) -> str:
+        """One that lives for five minutes more at least, if the forge gives one.
+
+        May ask the forge, for some 10 s at most. Raises GitUnavailable.
+        """
+        with self._lock:
+            return self._held.renew(self._cutter)
+
+    def forget(self) -> None:
+        """It was refused, though its hour is not over: get another one the next time."""
+        with self._lock:
+            self._held.forget()
+
+    def interrupt(self) -> None:
+        """End what runs, and ask for nothing any more."""
+        self._cutter.interrupt()
+
+
+class InstallationToken:
+    """The token of one App's installation, for one repository. One thread uses it."""
+
+    def __init__(
+        self,
+        app: GithubApp,
+        *,
+        url: str,
+        ca_file: Path | None,
+        permissions: Mapping[str, str] = READ_CONTENT,
+    ) -> None:
+        """Take whose it is, for which repository and what for; ask nothing yet."""
         self._app = app
         self._url = url
         self._ca_file = ca_file
+        self._permissions = dict(permissions)
         self._held: _Token | None = None
 
     @property
@@ -82,25 +133,39 @@ class InstallationToken:
         """It was refused: the next `renew` gets another one."""
         self._held = None
 
-    def renew(self, children: Children) -> None:
+    def renew(self, cutter: Cutter) -> str:
         """Get a token if none is held, or it ends soon. Raises GitUnavailable if there is none then."""
         held, now = self._held, time.time()
         if held is not None and now < held.expires - _EARLY_SECONDS:
-            return
+            return held.text
         try:
-            self._held = self._exchange(children)
+            self._held = new = self._exchange(cutter)
         except GitUnavailable:
             if held is None or now >= held.expires:
                 raise
+            return held.text
+        return new.text
 
-    def _exchange(self, children: Children) -> _Token:
+    def _exchange(self, cutter: Cutter) -> _Token:
         bearer = self._signed()
         target = f"{self._app.api_url}/app/installations/{self._app.installation_id}/access_tokens"
-        # As little as possible: this repository alone, and its content to read.
+        # As little as possible: this repository alone, and what is done with it.
         name = unquote(urlsplit(self._url).path).rstrip("/").rpartition("/")[2].removesuffix(".git")
-        body = {"repositories": [name], "permissions": {"contents": "read"}}
+        headers = {
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+            "Authorization": f"Bearer {bearer}",
+        }
         try:
-            answer = post(target, bearer=bearer, body=body, ca_file=self._ca_file, children=children)
+            answer = request(
+                "POST",
+                target,
+                headers=headers,
+                body={"repositories": [name], "permissions": self._permissions},
+                ca_file=self._ca_file,
+                cutter=cutter,
+                limit_bytes=_LIMIT_BYTES,
+            )
         except NoAnswer as error:
             self._fail(f"the forge's API at {self._app.api_url} {error}")
         if answer.status != _CREATED:
@@ -154,9 +219,13 @@ class InstallationToken:
             case 404:
                 cause = f"knows no installation {app.installation_id} of this App: check installation_id"
             case 422:
+                rights = " and ".join(
+                    f"{right} access to {_PERMISSIONS.get(name, name.replace('_', ' ').capitalize())}"
+                    for name, right in self._permissions.items()
+                )
                 cause = (
                     "does not let the App read this repository: add it to the App's installation, and give"
-                    " the App read access to Contents"
+                    f" the App {rights}"
                 )
             case status if 300 <= status < 400:  # noqa: PLR2004 - every redirect
                 return f"{app.api_url} redirects elsewhere: write the final URL as api_url"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FILE_LIMIT = 1024 * 1024
 """Bytes of a file that is read: a Serve config of 200 applications is 77 KB."""
 
-_OBJECT_LIMIT = 16 * 1024 * 1024
+OBJECT_LIMIT = 16 * 1024 * 1024
 """Bytes of a commit or folder that is read: a folder of 300,000 entries."""
 
 _CACHED_ENTRIES = 200_000
@@ -59,7 +59,7 @@ class Reader:
             if len(self._commits) >= _CACHED_COMMITS:
                 self._commits.clear()
             try:
-                raw = _read(git, commit, "commit", _OBJECT_LIMIT)
+                raw = read_object(git, commit, "commit", OBJECT_LIMIT)
             except _TooBigError as error:
                 message = f"cannot read commit {commit}: it has {error}: push one without such a message"
                 raise GitUnavailable(message) from None
@@ -84,7 +84,7 @@ class Reader:
                 return found if kind == "commit" else None
             if size > _FILE_LIMIT:
                 return None
-            target = _TAGGED.match(_read(git, found, "tag", _FILE_LIMIT))
+            target = _TAGGED.match(read_object(git, found, "tag", _FILE_LIMIT))
             if target is None:
                 return None
             id_ = target[1].decode()
@@ -123,7 +123,7 @@ class Reader:
         if blob is None:
             return None
         try:
-            data = _read(git, blob, "blob", _FILE_LIMIT)
+            data = read_object(git, blob, "blob", _FILE_LIMIT)
         except _TooBigError as error:
             raise _unusable(path, f"this file has {error}") from None
         if data.startswith(_LFS):
@@ -132,7 +132,7 @@ class Reader:
 
     def _folder(self, git: git.Git, tree: str) -> dict[str, Entry]:
         if tree not in self._folders:
-            folder = parse_tree(_read(git, tree, "tree", _OBJECT_LIMIT))
+            folder = parse_tree(read_object(git, tree, "tree", OBJECT_LIMIT))
             if self._entries + len(folder) > _CACHED_ENTRIES:
                 self._folders.clear()
                 self._entries = 0
@@ -160,7 +160,8 @@ def header(git: git.Git, name: str) -> tuple[str, str, int]:
     return os.fsdecode(found), os.fsdecode(kind), size
 
 
-def _read(git: git.Git, name: str, kind: str, limit: int) -> bytes:
+def read_object(git: git.Git, name: str, kind: str, limit: int) -> bytes:
+    """The content of an object, checked against its id. Raises MirrorBroken, GitUnavailable."""
     found, found_kind, size = header(git, name)
     if size > limit:
         raise _TooBigError(size, limit)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from deployer.adapters.git._environment import configured, environment, is_plain, ssh_command
 from deployer.adapters.git._errors import GitUnavailable, is_refusal
-from deployer.adapters.git._github_app import InstallationToken
+from deployer.adapters.git._github_app import READ_CONTENT, WRITE_CONTENT, InstallationToken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,8 +95,11 @@ class Access:
 class Remote:
     """One repository's address and how to be let in. One thread uses it."""
 
-    def __init__(self, *, url: str, access: Access | None = None) -> None:
-        """Take both. Raises ValueError for what we cannot use safely; no message shows the URL's userinfo."""
+    def __init__(self, *, url: str, access: Access | None = None, is_written: bool = False) -> None:
+        """Take both. Raises ValueError for what we cannot use safely; no message shows the URL's userinfo.
+
+        `is_written`: an App is asked for a token that may push, too.
+        """
         self.url = url
         self.access = access = access or Access()
         if "://" in url and urlsplit(url).password is not None:
@@ -111,7 +114,10 @@ class Remote:
             raise ValueError(message)
         self._app: InstallationToken | None = None
         if access.github_app is not None:
-            self._app = InstallationToken(access.github_app, url=url, ca_file=access.ca_file)
+            permissions = WRITE_CONTENT if is_written else READ_CONTENT
+            self._app = InstallationToken(
+                access.github_app, url=url, ca_file=access.ca_file, permissions=permissions
+            )
 
     def prepare(self, git_dir: Path, children: Children) -> None:
         """See that what lets us in is there, before git runs and a server says that nobody logged in.
@@ -143,6 +149,14 @@ class Remote:
         self._app.forget()
         self.prepare(git_dir, children)
         return True
+
+    def secrets(self) -> frozenset[str]:
+        """The tokens that a server was shown, so that a text of its own can be freed of them."""
+        found = {self._app.token or ""} if self._app is not None else set()
+        if self.access.token_file is not None:
+            with suppress(OSError, UnicodeDecodeError):
+                found.add(self.access.token_file.read_text(encoding="utf-8").partition("\n")[0].strip())
+        return frozenset(found - {""})
 
     def environment(self, git_dir: Path) -> dict[str, str]:
         """The whole environment of a git child in `git_dir`, which is to hold what `lay_out` puts there."""

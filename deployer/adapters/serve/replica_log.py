@@ -36,6 +36,11 @@ _ERROR = re.compile(
 
 _GONE_STEP = "Its node may be gone, or the file has been rotated away."
 
+_EMPTY = "it sent an empty log"
+"""What Ray 2.60 now and then answers for a file that is not there: its agent tells so in the first metadata
+of a stream without messages, and on a busy machine these are not always seen. Serve writes a line into every
+log before a replica is there to be asked for, so an empty one is none."""
+
 
 def path(source: LogSource) -> str:
     """Where to ask. The file's name must not start with a slash: Ray takes it for one at the root (2.60)."""
@@ -62,6 +67,8 @@ def text(answer: Answer) -> str:
         raise BadAnswer(cause="it answered with a web page")
     if error := _ERROR.fullmatch(found):
         raise NoAnswer(cause=gist(error[1] or error[2] or ""), step=_GONE_STEP)
+    if not found:
+        raise NoAnswer(cause=_EMPTY, step=_GONE_STEP)
     return _GOOD_FRAME.sub("", found, count=1) if found.startswith("1") else found
 
 

@@ -89,15 +89,24 @@ RECORD: Codec[Record] = Codec(Record)
 ENTRY: Codec[Entry] = Codec(Entry)
 
 
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
 def stamp(at: datetime) -> str:
     """A time as every table keeps it: `2026-11-22T10:42:00.000000Z`, which sorts as text.
 
-    Raises ValueError for a time without a zone.
+    A time whose year in UTC is 0 or 10000 is the first or the last that there is. Raises ValueError for a
+    time without a zone.
     """
     if at.tzinfo is None:
         message = f"the time {at.isoformat()} has no time zone: the store keeps aware times only"
         raise ValueError(message)
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    try:
+        utc = at.astimezone(UTC)
+    except OverflowError:
+        utc = _FIRST if at.year == 1 else _LAST
+    return utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def unstamp(text: str) -> datetime:

@@ -100,6 +100,11 @@ class SqlReader:
         schema.require_current(path)
         return SqlReader(Database(path, read_only=True))
 
+    @property
+    def database(self) -> Database:
+        """The open database, for what else is kept in it (`Search`, tokens, answers)."""
+        return self._database
+
     def close(self) -> None:
         """Close every connection. Later calls raise StoreUnavailable; closing again does nothing."""
         self._database.close()
@@ -136,8 +141,8 @@ class SqlReader:
             rows = connection.execute(query).all()
         return [self._decode(codec.ENTRY, row.data, f"rollout {row.id}") for row in rows]
 
-    def good_releases(self, environment: str) -> list[GoodRelease]:
-        """What became good here, newest first: one entry for each of the newest 1,000 rollouts that ended so.
+    def good_releases(self, environment: str, *, limit: int = _GOOD_RELEASES) -> list[GoodRelease]:
+        """What became good here, newest first: one entry for each of the newest rollouts that ended so.
 
         Raises StoreCorrupt if one of their events is not as it was written: it could be the way back.
         """
@@ -146,11 +151,22 @@ class SqlReader:
             .join(ROLLOUTS, ROLLOUTS.c.started_event == EVENTS.c.id)
             .where(ROLLOUTS.c.environment == environment, ROLLOUTS.c.result == Result.GOOD.value)
             .order_by(ROLLOUTS.c.started_event.desc())
-            .limit(_GOOD_RELEASES)
+            .limit(limit)
         )
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [self._good_release(row) for row in rows]
+
+    def became_good(self, environment: str, commit: str) -> datetime | None:
+        """When a rollout first made this commit good here; None if none did."""
+        query = select(func.min(ROLLOUTS.c.finished_at)).where(
+            ROLLOUTS.c.environment == environment,
+            ROLLOUTS.c.revision == commit,
+            ROLLOUTS.c.result == Result.GOOD.value,
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query).scalar_one()
+        return None if found is None else codec.unstamp(found)
 
     def events(
         self, environment: str | None = None, *, after_id: int = 0, limit: int = 1000

@@ -21,10 +21,32 @@ from deployer.adapters.store import codec, schema
 from deployer.adapters.store.errors import Conflict, StoreCorrupt, StoreUnavailable
 from deployer.adapters.store.reader import CHAIN, SqlReader, digest_of
 from deployer.adapters.store.sqlite import Database
-from deployer.adapters.store.tables import CHAINED, EVENTS, OUTBOX, RECORDS, RELEASES, ROLLOUTS, VIEWS
+from deployer.adapters.store.tables import (
+    CHAINED,
+    EVENTS,
+    MENTIONS,
+    OUTBOX,
+    RECORDS,
+    RELEASES,
+    ROLLOUTS,
+    VIEWS,
+)
 from deployer.core import chain, history
 from deployer.core.errors import IllegalEvent
-from deployer.core.events import RollbackAsked, Seen, Started
+from deployer.core.events import (
+    Approved,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
+    Refused,
+    Rejected,
+    RetryAsked,
+    RollbackAsked,
+    Seen,
+    Started,
+    SyncAsked,
+)
 from deployer.core.record import evolve
 
 if TYPE_CHECKING:
@@ -47,6 +69,7 @@ _NEWEST = (
 )
 _ADD_EVENT = insert(EVENTS).returning(EVENTS.c.id)
 _KNOWN_CONFIGS = select(RELEASES.c.digest).where(RELEASES.c.digest.in_(bindparam("digests", expanding=True)))
+_ADD_MENTIONS = insert(MENTIONS)
 _ADD_CONFIG = insert(RELEASES)
 _ADD_RECORD = insert(RECORDS)
 _KEEP_RECORD = update(RECORDS).where(
@@ -111,6 +134,7 @@ class SqlStore(SqlReader):
             previous = self._newest_hash(connection, record)
             _keep_configs(connection, events)
             ids = _append(connection, record, events, texts, previous)
+            _keep_mentions(connection, events, ids)
             self._keep_rollouts(connection, events, ids)
             self._keep_record(connection, record, after, cached)
             for message in messages:
@@ -191,6 +215,9 @@ class SqlStore(SqlReader):
                         "environment": entry.environment,
                         "number": int(name.rpartition("#")[2]),
                         "started_event": started[name],
+                        "author": entry.release.author,
+                        "revision": entry.release.revision,
+                        "digest": entry.release.digest,
                         **_values(entry),
                     },
                 )
@@ -249,13 +276,43 @@ def _append(
             "at": codec.stamp(event.at),
             "actor": event.actor,
             "reason": event.reason,
-            "rollout": getattr(event, "rollout", ""),
+            # The rollout that proved a promoted commit is another environment's, whose log this is not.
+            "rollout": "" if isinstance(event, PromotionAsked) else getattr(event, "rollout", ""),
             "data": text,
             "previous_hash": previous,
         }
         row["hash"] = previous = chain.link(previous, [row[name] for name in CHAINED])
         ids.append(connection.execute(_ADD_EVENT, row).scalar_one())
     return ids
+
+
+def _keep_mentions(connection: Connection, events: Sequence[Event], ids: Sequence[int]) -> None:
+    """Write what the events outside rollouts are about, so that the log can be searched for it."""
+    rows = [
+        {"event_id": number, "revision": revision, "digest": digest}
+        for event, number in zip(events, ids, strict=True)
+        for revision, digest in [_mentioned(event)]
+        if revision or digest
+    ]
+    if rows:
+        connection.execute(_ADD_MENTIONS, rows)
+
+
+def _mentioned(event: Event) -> tuple[str, str]:
+    """The commit and the digest that an event outside a rollout is about; "" where it says nothing."""
+    match event:
+        case Seen() | RollbackAsked():
+            return event.release.revision.commit, event.release.digest
+        case Refused():
+            return event.commit or "", ""
+        case RetryAsked():
+            return event.accepts or "", event.digest
+        case Approved() | Rejected() | SyncAsked():
+            return event.commit, event.digest
+        case PromotionAsked() | Promoted() | Proposed() | PromotionFailed():
+            return event.commit, ""
+        case _:
+            return "", ""
 
 
 def _announce(connection: Connection, record: Record, last: Event, last_id: int, message: str) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
-REVISION = "0001"
-"""The newest migration. Written here too, so that opening an up-to-date store needs no alembic (0.3 s)."""
+from deployer.adapters.store import revision
+
+REVISION = revision.NEWEST
 
 # SQLite gives out ids by itself for INTEGER PRIMARY KEY only.
 ID = BigInteger().with_variant(Integer(), "sqlite")
@@ -33,6 +34,12 @@ EVENTS = Table(
     Column("previous_hash", Text, nullable=False),
     Column("hash", Text, nullable=False),
     UniqueConstraint("environment", "sequence", name="events_environment_sequence"),
+    # One for each filter of the audit page: a page of it is then read in the order of ids from its own index.
+    Index("events_environment_id", "environment", "id"),
+    Index("events_type_id", "type", "id"),
+    Index("events_actor_id", "actor", "id"),
+    Index("events_rollout_id", "rollout", "id"),
+    Index("events_at_id", "at", "id"),
     sqlite_autoincrement=True,
 )
 """The audit log: triggers refuse UPDATE and DELETE. `rollout` is empty for events outside a rollout."""
@@ -47,6 +54,24 @@ RELEASES = Table(
     Column("config", Text, nullable=False),
 )
 """The contents of configs by digest. They hold secrets, and nothing else in the store does."""
+
+MENTIONS = Table(
+    "mentions",
+    METADATA,
+    Column(
+        "event_id",
+        ID,
+        ForeignKey("events.id", name="mentions_event_id_fkey"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("revision", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Index("mentions_revision", "revision"),
+    Index("mentions_digest", "digest"),
+)
+"""What events outside a rollout are about, "" where they do not say: a cache. Those of a rollout are about
+its release."""
 
 RECORDS = Table(
     "records",
@@ -69,9 +94,25 @@ ROLLOUTS = Table(
     Column("started_at", Text, nullable=False),
     Column("finished_at", Text),
     Column("data", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("digest", Text, nullable=False),
     # Newest first is by the event that started it: clocks go back, ids do not.
     Index("rollouts_started_event", "started_event", unique=True),
     Index("rollouts_environment_started_event", "environment", "started_event"),
+    # Every column that history is filtered by, in its order: whatever is asked, one walk along this index
+    # finds it (10 ms over 100,000 rollouts), where the rows with their failures would take 20 times that.
+    Index(
+        "rollouts_filters",
+        "started_event",
+        "environment",
+        "kind",
+        "result",
+        "started_at",
+        "author",
+        "revision",
+        "digest",
+    ),
 )
 """The history: one entry per rollout, a cache of its events."""
 
@@ -98,3 +139,35 @@ VIEWS = Table(
     Column("data", Text, nullable=False),
 )
 """The status published last, for those who read while the daemon is down. Not part of the audit log."""
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("environments", Text),
+    Column("created_at", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Text),
+    Column("revoked_at", Text),
+    Column("last_used_at", Text),
+    UniqueConstraint("hash", name="tokens_hash"),
+)
+"""Who may do what over the network. `hash` is the sha256 of the token, which is kept nowhere; `environments`
+a JSON list, null for all of them."""
+
+ANSWERS = Table(
+    "answers",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("caller", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Index("answers_at", "at"),
+)
+"""What was answered to a request with an Idempotency-Key. `request` is the sha256 of its method, path and
+body: the same key with another request is refused. Kept for a day, hence the index."""

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from deployer.cli.doctoring.finding import Finding
     from deployer.cli.doctoring.site import Site
-    from deployer.settings import Settings
+    from deployer.settings import Repository, Settings, Write
 
     Judge = Callable[[bytes], Finding | None]
+    _File = tuple[str, Path | None, bool, Judge]
 
 _LIMIT = 1024 * 1024
 """Bytes that are read of a file."""
@@ -53,19 +54,26 @@ def named(settings: Settings) -> Iterator[tuple[str, Path, bool, Judge]]:
     """Each file: its setting, its path, whether it is a secret, and what judges its content."""
     for name, repository in settings.repositories.items():
         at = f"{name}:"
-        files: list[tuple[str, Path | None, bool, Judge]] = [
-            ("token_file", repository.token_file, True, password),
-            ("ssh_key_file", repository.ssh_key_file, True, private_key),
-            ("known_hosts_file", repository.known_hosts_file, False, anything),
-            ("ca_file", repository.ca_file, False, certificates),
-        ]
-        if repository.github_app is not None:
-            files.append(("private_key_file", repository.github_app.private_key_file, True, private_key))
+        files = _for_access(repository)
+        if repository.write is not None:
+            writing = _for_access(repository.write)
+            files += [(f"write.{one}", path, is_secret, judge) for one, path, is_secret, judge in writing]
+        if repository.forge is not None:
+            asked = repository.forge
+            app = asked.github_app
+            key = app.private_key_file if app is not None else None
+            files += [
+                ("forge.token_file", asked.token_file, True, password),
+                ("forge.private_key_file", key, True, private_key),
+                ("forge.ca_file", asked.ca_file, False, certificates),
+            ]
         if repository.webhook is not None:
             hook = repository.webhook
             usable: Judge = partial(webhook_secret, hook.scheme)
-            files.append(("webhook.secret_file", hook.secret_file, True, usable))
-            files.append(("webhook.previous_secret_file", hook.previous_secret_file, True, usable))
+            files += [
+                ("webhook.secret_file", hook.secret_file, True, usable),
+                ("webhook.previous_secret_file", hook.previous_secret_file, True, usable),
+            ]
         for setting, path, is_secret, judge in files:
             if path is not None:
                 yield f"{at} {setting}", path, is_secret, judge
@@ -81,13 +89,25 @@ def named(settings: Settings) -> Iterator[tuple[str, Path, bool, Judge]]:
                 yield f"{name}: {setting}", path, is_secret, judge
 
 
+def _for_access(way: Repository | Write) -> list[_File]:
+    """What lets the daemon in, to read or to push."""
+    app = way.github_app
+    return [
+        ("token_file", way.token_file, True, password),
+        ("ssh_key_file", way.ssh_key_file, True, private_key),
+        ("known_hosts_file", way.known_hosts_file, False, anything),
+        ("ca_file", way.ca_file, False, certificates),
+        ("private_key_file", app.private_key_file if app is not None else None, True, private_key),
+    ]
+
+
 def anything(content: bytes) -> Finding | None:
     """Whoever uses it says what is wrong with it; empty it is of no use to anybody."""
     return None if content.strip() else fail("it is empty", "Write into it what the setting says.")
 
 
 def password(content: bytes) -> Finding | None:
-    """A token or a password for git, which is its first line."""
+    """A token or a password for git or a forge, which is its first line."""
     if not content.partition(b"\n")[0].strip():
         return fail("its first line is empty", "Write the token into it, and nothing else.")
     return None

@@ -178,7 +178,8 @@ class Owner:
                     what = f"deployer itself failed on repository {self._spec.name} ({type(error).__name__})"
                     self._failed(f"{what}: that is a bug in deployer; see its log")
                 seen_at = seen_at if self._trouble else begun_at
-                self.looks = Looks(ended=self._begun, trouble=self._trouble, seen_at=seen_at)
+                failed = self.looks.failed + (self._trouble is not None)
+                self.looks = Looks(ended=self._begun, trouble=self._trouble, seen_at=seen_at, failed=failed)
                 is_storm = was_told and not self._is_local
                 self._stopping.wait(_SETTLE_TOLD_SECONDS if is_storm else _SETTLE_SECONDS)
                 delay_seconds = self._pause_seconds()

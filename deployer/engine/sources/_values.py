@@ -96,9 +96,11 @@ class RepositoryLook:
 class Looks:
     """How many looks at a repository have ended, and why the last one brought nothing, as a sentence.
 
-    `seen_at` is when the last one began that brought something: what is published was true then.
+    `seen_at` is when the last one began that brought something: what is published was true then. `failed` is
+    how many of them ended in trouble.
     """
 
     ended: int = 0
     trouble: str | None = None
     seen_at: datetime | None = None
+    failed: int = 0

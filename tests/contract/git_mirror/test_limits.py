@@ -146,7 +146,7 @@ def test_a_program_that_does_not_end_is_ended_with_all_it_started(
     with pytest.raises(error):
         commands.execute(["sh", "-c", script], kill_after_timeout=0.7)
 
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 20.0  # by itself none would end within 60 s
     assert memory_mib() - before < 40
     assert children() == []
 

@@ -55,7 +55,7 @@ def test_a_remote_that_accepts_and_never_answers_ends_at_the_time_limit(new_mirr
         with pytest.raises(GitUnavailable, match=r"no answer within 1 s: check the server and the network"):
             mirror.heads([MAIN])
 
-        assert 0.9 < time.monotonic() - before < 4.0
+        assert 0.9 < time.monotonic() - before < 10.0
     mirror.release()
     assert children() == []
 

@@ -198,7 +198,6 @@ FAULTS: tuple[Fault, ...] = (
         how="push the fix while the constructor of the release before hangs",
         provoke=_superseded,
         outcome=Outcome.SUPERSEDED,
-        quick=True,
     ),
     Fault(
         id="deleted while deploying",
@@ -225,7 +224,6 @@ FAULTS: tuple[Fault, ...] = (
         provoke=lambda scene: scene.put_by_hand(),
         outcome=Outcome.RESTORED,
         may_lose=None,
-        quick=True,
     ),
     Fault(
         id="out of sight",

@@ -27,7 +27,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.e2e, pytest.mark.timeout(240)]
 BAD = [
     # After 1.5 s, as one does that first loads its model: a share of the time that no busy machine changes.
     pytest.param({"args": fault("raise_late")}, id="constructor raises"),
-    pytest.param({"deployment": {"user_config": {"fail": True}}}, id="reconfigure raises"),
+    pytest.param(
+        {"deployment": {"user_config": {"fail": True}}}, id="reconfigure raises", marks=pytest.mark.long
+    ),
 ]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread, Timer
 from typing import TYPE_CHECKING
@@ -19,10 +18,12 @@ from deployer.adapters import statedir
 from deployer.cli import client
 from deployer.cli.client import Daemon, NotNow, NotYet, login_name
 from deployer.cli.main import Failure
-from deployer.web.app import Order
+from deployer.web.api.writes import Order
+from tests.support.hostile_http import Hostile, Request
 from tests.support.settings_files import SMALL, read
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -138,27 +139,38 @@ def test_what_takes_nothing_for_long_is_given_up(
     assert len(lines) > 1
 
 
-def test_a_request_that_may_have_been_taken_is_not_repeated(tmp_path: Path) -> None:
-    """A second rollback would go one release further back."""
+def test_a_lost_answer_is_asked_for_again_under_the_same_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second rollback would go one release further back; and one that stays unknown is told to be."""
+    monkeypatch.setattr(client, "_PATIENCE_SECONDS", 0.5)
     settings = read(tmp_path / "deployer.yaml", f"state_dir: {tmp_path}/state\n{SMALL}")
-    taken: list[bytes] = []
-    with statedir.lock(settings.state_dir), socket.create_server(("127.0.0.1", 0)) as server:
-
-        def hang_up() -> None:
-            connection, _ = server.accept()
-            with connection:
-                taken.append(connection.recv(65_536))
-
-        thread = Thread(target=hang_up)
-        thread.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        (settings.state_dir / "api.json").write_text(json.dumps({"url": url, "token": "x"}))
+    with statedir.lock(settings.state_dir), Hostile(behave=lambda _request, _socket: None) as there:
+        (settings.state_dir / "api.json").write_text(json.dumps({"url": there.address, "token": "x"}))
         with pytest.raises(NotNow, match="shows whether anything was done") as caught:
             Daemon(settings).post("staging", "rollback", {})
-        thread.join()
 
     assert not isinstance(caught.value, NotYet)
-    assert len(taken) == 1
+    keys = [request.headers["idempotency-key"] for request in there.requests]
+    assert len(keys) > 1
+    assert len(set(keys)) == 1
+
+
+def test_a_daemon_that_went_away_with_the_answer_is_not_said_to_be_down_alone(tmp_path: Path) -> None:
+    """What matters is that the rollback may have been begun."""
+    settings = read(tmp_path / "deployer.yaml", f"state_dir: {tmp_path}/state\n{SMALL}")
+    with ExitStack() as running:
+        state = running.enter_context(statedir.lock(settings.state_dir))
+
+        def stop(_request: Request, _socket: socket.socket) -> None:
+            running.close()
+
+        with Hostile(behave=stop) as there:
+            (state / "api.json").write_text(json.dumps({"url": there.address, "token": "x"}))
+            with pytest.raises(NotNow, match="shows whether anything was done"):
+                Daemon(settings).post("staging", "rollback", {})
+
+    assert len(there.requests) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -166,6 +178,8 @@ def test_another_user_is_told_who_may(tmp_path: Path) -> None:
     """The directory is closed to them, so that they do not even see that a daemon runs."""
     code = (
         "import sys; from pathlib import Path; from types import SimpleNamespace; import os;"
+        # Before it becomes another one, who may not read this Python.
+        "import deployer.adapters.statedir, requests;"
         "from deployer.cli.client import Daemon; os.setuid(65534);"
         "Daemon(SimpleNamespace(state_dir=Path(sys.argv[1]))).post('staging', 'rollback', {})"
     )

@@ -377,6 +377,7 @@ def test_every_file_that_the_settings_name_is_looked_at(tmp_path: Path) -> None:
     more = (
         "\n    github_app: {app_id: '1', installation_id: '2', private_key_file: k}\n    ca_file: c"
         "\n    webhook: {scheme: github, secret_file: s, previous_secret_file: p}"
+        "\n    forge: {kind: gitlab, token_file: f, ca_file: fc}"
     )
     loaded = settings(tmp_path, more=more, token="\n      token_file: t")
     found = {setting: (path.name, is_secret) for setting, path, is_secret, _ in secret_files.named(loaded)}
@@ -386,5 +387,16 @@ def test_every_file_that_the_settings_name_is_looked_at(tmp_path: Path) -> None:
         "serve-configs: webhook.secret_file": ("s", True),
         "serve-configs: webhook.previous_secret_file": ("p", True),
         "serve-configs: ca_file": ("c", False),
+        "serve-configs: forge.token_file": ("f", True),
+        "serve-configs: forge.ca_file": ("fc", False),
         "staging: cluster.token_file": ("t", True),
     }
+
+
+def test_the_key_of_an_app_that_asks_the_forge_is_looked_at(tmp_path: Path) -> None:
+    """As one that lets git in."""
+    app = "{app_id: '1', installation_id: '2', private_key_file: k}"
+    loaded = settings(tmp_path, more=f"\n    forge: {{kind: github, github_app: {app}}}")
+    found = {setting: (path.name, is_secret) for setting, path, is_secret, _ in secret_files.named(loaded)}
+
+    assert found == {"serve-configs: forge.private_key_file": ("k", True)}

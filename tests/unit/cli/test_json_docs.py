@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from deployer.adapters.store import SqlStore
+from deployer.cli.context import STORE_FILE
 from deployer.cli.doctor import Line
 from deployer.cli.doctor import to_json as doctor_json
 from deployer.cli.doctoring.finding import GROUPS, warn
 from deployer.cli.doctoring.finding import Check as DoctorCheck
 from deployer.cli.doctoring.finding import State as DoctorState
-from deployer.cli.status import _never_seen
+from deployer.cli.main import cli
 from deployer.core.events import (
     Checked,
     DriftClass,
@@ -25,14 +30,17 @@ from deployer.core.events import (
     Kind,
     Moment,
     Paused,
+    PromotionAsked,
     State,
     Superseded,
 )
 from deployer.core.explain import DECIDED, explain
+from deployer.core.gates import Gating, Rules, Verdict
 from deployer.core.history import advance, to_json
 from deployer.core.judge import Phase
-from deployer.core.record import Result
+from deployer.core.record import Pushing, Result
 from deployer.core.status import Health, Mode, Sync, status, view
+from deployer.core.telling import unseen
 from deployer.core.types import Check, Policy
 from tests.support.build import (
     app,
@@ -64,7 +72,18 @@ A, B, C = release("a"), release("b"), release("c")
 VALUES = {
     *(
         str(one.value)
-        for kind in (Sync, Health, Mode, Kind, Result, FailureClass, DriftClass, DoctorState)
+        for kind in (
+            Sync,
+            Health,
+            Mode,
+            Kind,
+            Result,
+            FailureClass,
+            DriftClass,
+            DoctorState,
+            Verdict,
+            Pushing,
+        )
         for one in kind
     ),
     *(phase.value for phase in Phase),
@@ -108,8 +127,11 @@ CHECKED = (
 )
 STARVED = replace(failed(2), failure=Failure(failure_class=FailureClass.CAPACITY, message="no room"))
 
+PROMOTED = PromotionAsked(at=at(39), actor="ada", source="dev", rollout="dev#3", commit=C.revision.commit)
+MANUAL = Gating(rules=Rules(manual=True))
+
 HISTORIES: tuple[tuple[Event, ...], ...] = (
-    (*GOOD, *FAILED, *BACK, *CHECKED),
+    (*GOOD, *FAILED, *BACK, PROMOTED, *CHECKED),
     (*GOOD, *FAILED),
     (*GOOD, Paused(at=at(50), actor="ada"), Drifted(at=at(51), drift=DriftClass.SICK, what="It is sick.")),
     (*GOOD, *FAILED[:-2], STARVED),
@@ -125,7 +147,9 @@ def views() -> list[dict[str, Any]]:
         *running(A, deployments=(deployment(),)).apps.values(),
         proxies={"node-1": "HEALTHY"},
     )
-    shown = [view(status(desired(C), cluster, record_of(*events), at(60))) for events in HISTORIES]
+    shown = [
+        view(status(desired(C), cluster, record_of(*events), at(60), gating=MANUAL)) for events in HISTORIES
+    ]
     return [{**one, "observed_at": "2026-11-22T10:43:00Z"} for one in shown]
 
 
@@ -176,7 +200,7 @@ def test_every_field_of_status_is_documented_and_no_other() -> None:
     shown = views()
 
     assert list(differences("status", {path for one in shown for path in paths(one)})) == []
-    assert {frozenset(one) for one in shown} == {frozenset(_never_seen("staging"))}
+    assert {frozenset(one) for one in shown} == {frozenset(unseen("staging"))}
 
 
 def test_every_field_of_explain_is_documented_and_no_other() -> None:
@@ -204,6 +228,27 @@ def test_every_field_of_doctor_is_documented_and_no_other() -> None:
     shown = doctor_json([Line(check=check, finding=warn("it is old", "Install another."))])
 
     assert list(differences("doctor", paths(shown))) == []
+
+
+def test_every_field_of_the_smaller_commands_is_documented_and_no_other(tmp_path: Path) -> None:
+    """Each has the fields that it prints of a real store and real settings."""
+    settings = tmp_path / "deployer.yaml"
+    settings.write_text(
+        f"state_dir: {tmp_path}/state\nrepositories: {{a: {{url: {tmp_path}, poll_interval: 1}}}}\n"
+        'environments:\n  staging: {repository: a, branch: main, path: ., cluster: {address: "http://a:1"}}\n'
+    )
+
+    def printed(*args: str) -> object:
+        return json.loads(CliRunner().invoke(cli, [*args, "-o", "json", "-c", str(settings)]).stdout)
+
+    wrong = printed("config", "validate")
+    settings.write_text(settings.read_text().replace("poll_interval: 1", "poll_interval: 9s"))
+    with closing(SqlStore.open(tmp_path / "state" / STORE_FILE)) as store:
+        store.commit(store.load("staging"), GOOD)
+        store.publish("staging", views()[0], at(60))
+    assert list(differences("config validate", paths(wrong))) == []
+    for names in (("audit", "list"), ("audit", "verify"), ("healthcheck",), ("config", "show")):
+        assert list(differences(" ".join(names), paths(printed(*names)))) == []
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
 
 def test_a_mistyped_command_is_a_usage_error_with_a_hint() -> None:
     """Exit code 64; 2 stays free."""
-    done = run("statsu")
+    done = run("statu")
 
     assert done.returncode == 64
     assert "Did you mean 'status'?" in done.stderr

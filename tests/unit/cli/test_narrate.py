@@ -11,6 +11,7 @@ from deployer.cli.narrate import Narrator
 from deployer.core import sentences
 from deployer.core.events import (
     Applied,
+    Approved,
     Cancelled,
     Checked,
     DriftClass,
@@ -30,8 +31,13 @@ from deployer.core.events import (
     Measured,
     Observed,
     Paused,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resubmitted,
     Resumed,
     RetryAsked,
@@ -39,6 +45,7 @@ from deployer.core.events import (
     Seen,
     Started,
     Superseded,
+    SyncAsked,
 )
 from deployer.core.record import Record, Rollout
 from deployer.core.status import Health, Mode, Status, Sync
@@ -100,6 +107,7 @@ class Screen:
 
 
 ROLLOUT = "staging#1"
+PLAN, COMMIT = f"sha256:{'a' * 64}", "c0ffee1" + "0" * 33
 SAID: Mapping[type, tuple[Event, str | None]] = {
     Seen: (Seen(at=AT, release=SECOND, notes=("An old form.",)), "fetched {second} by Ada. An old form."),
     Refused: (Refused(at=AT, message="f:1:1: no."), "refused f:1:1: no. What runs is not touched."),
@@ -164,6 +172,34 @@ SAID: Mapping[type, tuple[Event, str | None]] = {
     RollbackAsked: (
         RollbackAsked(at=AT, actor="lin", reason="it hurts", release=FIRST, made_good=ROLLOUT),
         "rollback to {first}, asked by lin (it hurts)",
+    ),
+    Approved: (
+        Approved(at=AT, actor="lin", plan=PLAN, digest="d", commit=COMMIT),
+        f"approved {COMMIT[:7]} is approved, for what it would do now ({PLAN[:19]}), by lin",
+    ),
+    Rejected: (
+        Rejected(at=AT, actor="lin", reason="too late", plan=PLAN, digest="d", commit=COMMIT),
+        f"rejected {COMMIT[:7]} is rejected, for what it would do now ({PLAN[:19]}), by lin (too late)",
+    ),
+    SyncAsked: (
+        SyncAsked(at=AT, actor="lin", digest="d", commit=COMMIT, skipped=("windows",)),
+        f"sync {COMMIT[:7]} is to be deployed without waiting for windows, by lin",
+    ),
+    PromotionAsked: (
+        PromotionAsked(at=AT, actor="lin", source="dev", rollout="dev#3", commit=COMMIT),
+        f"promote {COMMIT[:7]}, which is dev#3 in dev, is to be promoted, by lin",
+    ),
+    Promoted: (
+        Promoted(at=AT, commit=COMMIT, branch="env/staging"),
+        f"promote env/staging was pushed to {COMMIT[:7]}, as a new branch.",
+    ),
+    Proposed: (
+        Proposed(at=AT, commit=COMMIT, branch="main", head=COMMIT, number=7, url="https://forge/7"),
+        f"promote Pull request #7 to main is open with {COMMIT[:7]}: https://forge/7",
+    ),
+    PromotionFailed: (
+        PromotionFailed(at=AT, commit=COMMIT, why="the server refuses it"),
+        f"promote {COMMIT[:7]} could not be promoted: the server refuses it.",
     ),
 }
 

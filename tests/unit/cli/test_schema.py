@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema.validators  # type: ignore[import-untyped]  # it publishes no types
 import pytest
@@ -18,8 +18,11 @@ from deployer.core import yaml
 from deployer.core.errors import InvalidConfig
 from deployer.settings import _values as values
 from deployer.settings import load
-from deployer.settings._models import Group
+from deployer.settings._group import Group
 from tests.support.settings_files import NO_ENV, SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
 
@@ -89,12 +92,33 @@ def test_a_ray_that_is_not_known(tmp_path: Path) -> None:
     assert run(cli, ["schema", "settings", "--ray-version", "2.60"]).exit_code == 64
 
 
+FULL = (
+    SMALL.replace(
+        "configs.git\n",
+        "configs.git\n    forge: {kind: github, github_app: {app_id: '1', installation_id: '2',"
+        " private_key_file: a}}\n    write: {}\n",
+    )
+    + """\
+    gates:
+      checks: [ci/test]
+      approvals: {from: [ada], reviews: true}
+  production:
+    repository: serve-configs
+    branch: env/staging
+    path: environments/production
+    cluster: {address: "http://ray-production:8265"}
+    promote_from: {environment: staging, auto: true, by: pull-request, move: [args.size], keep: []}
+people: {ada: {emails: [ada@example.com], forge: [ada-gh]}, lin: [lin@example.com], bo: {forge: [bo-gh]}}
+"""
+)
+
+
 def test_the_documented_settings_pass(tmp_path: Path) -> None:
-    """The example of docs/settings.md, and the least that loads."""
+    """The example of docs/settings.md, the least that loads, and what has more than one form."""
     page = (ROOT / "docs/settings.md").read_text()
     examples = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert examples
-    for text in (*examples, SMALL):
+    for text in (*examples, SMALL, FULL):
         assert loads(tmp_path, text)
         assert faults(printed("settings"), text) == []
 
@@ -114,7 +138,29 @@ def test_the_documented_settings_pass(tmp_path: Path) -> None:
         ("configs.git\n", "configs.git\n    poll_interval: 30\n"),
         ("configs.git\n", "configs.git\n    poll_interval: 0s\n"),
         ("configs.git\n", "configs.git\n    token_file:\n"),
-        ("    path: environments/staging\n", "    path: environments/staging\n    sync: manual\n"),
+        ("    path: environments/staging\n", "    path: environments/staging\n    sync: observe\n"),
+        (
+            "    path: environments/staging\n",
+            "    path: environments/staging\n    gates: {approvals: {required: 0, from: [ada]}}\n",
+        ),
+        (
+            "    path: environments/staging\n",
+            "    path: environments/staging\n    gates: {freezes: [{cron: '0 0 * * *', duration: 0s}]}\n",
+        ),
+        ("configs.git\n", "configs.git\n    forge: {kind: github}\n"),
+        ("configs.git\n", "configs.git\n    forge: {kind: svn, token_file: t}\n"),
+        ("configs.git\n", "configs.git\n    forge: {kind: gitlab, token_file: t, api_url: }\n"),
+        ("environments:\n", "people: {ada: {}}\nenvironments:\n"),
+        ("environments:\n", "people: {ada: ada-gh}\nenvironments:\n"),
+        ("environments:\n", "people: {ada: {email: [a@b]}}\nenvironments:\n"),
+        (
+            "    path: environments/staging\n",
+            "    path: environments/staging\n    gates: {checks: []}\n",
+        ),
+        (
+            "    path: environments/staging\n",
+            "    path: environments/staging\n    promote_from: {environment: staging, by: merge}\n",
+        ),
     ],
 )
 def test_wrong_settings_do_not(tmp_path: Path, old: str, new: str) -> None:
@@ -136,6 +182,13 @@ def test_a_name_is_what_the_reader_takes(name: str) -> None:
         assert re.fullmatch(schema.NAME_PATTERN, name)
 
 
+def groups(of: type[Group]) -> Iterator[type[Group]]:
+    """Every kind of group of settings."""
+    for group in of.__subclasses__():
+        yield group
+        yield from groups(group)
+
+
 def test_every_setting_is_there_and_explained() -> None:
     """Each key of the models has its sentence, and nothing about null or code."""
 
@@ -148,6 +201,6 @@ def test_every_setting_is_there_and_explained() -> None:
 
     document = json.loads(printed("settings"))
     texts = [text for node in (document, *document["$defs"].values()) for text in descriptions(node)]
-    assert len(texts) == sum(len(group.model_fields) for group in Group.__subclasses__())
+    assert len(texts) == sum(len(group.model_fields) for group in groups(Group))
     assert all(text.endswith(".") and "`load`" not in text for text in texts)
     assert "null" not in json.dumps(document)

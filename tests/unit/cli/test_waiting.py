@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployer.cli.main import Exit
-from deployer.cli.waiting import _LIVE, _REMOVES, _STALLED, Progress, Rollback, Sync, timed_out
+from deployer.cli.waiting import _GATED, _LIVE, _REMOVES, _STALLED, Progress, Rollback, Sync, timed_out
 from deployer.core.decide import POLICY
 
 D, OLD = "sha256:d", "sha256:old"
@@ -201,7 +201,30 @@ BACK = rollout(6, "good", kind="rollback", digest=OLD)
         pytest.param(
             state(policy={"line": 29, "seconds": 15.0}), ("refused", Exit.REFUSED), id="removes most"
         ),
+        pytest.param(
+            state(mode="waiting", policy=line(31)), ("refused", Exit.REFUSED), id="a gate is closed"
+        ),
+        pytest.param(
+            state(mode="waiting", policy=line(31), is_current=False), None, id="approved, and no pass since"
+        ),
         pytest.param(state(mode="held", rollout=BUSY), None, id="held while a rollback runs"),
+        pytest.param(
+            state(rollout(5, "cancelled"), rollout=BUSY), None, id="cancelled, and still shown in flight"
+        ),
+        pytest.param(
+            state(
+                rollout(7, "in_progress", digest="sha256:e"),
+                rollout(5, "superseded", superseded_by="e" * 40),
+                rollout={**BUSY, "id": "staging#7"},
+            ),
+            ("superseded", Exit.TIMED_OUT),
+            id="overtaken, and what overtook it is in flight",
+        ),
+        pytest.param(
+            state(BACK, rollout(5, "failed", followed_by="staging#6"), rollout={**BUSY, "id": "staging#6"}),
+            None,
+            id="rolled back, and still shown in flight",
+        ),
     ],
 )
 def test_how_a_sync_ends(seen: dict[str, Any], expected: tuple[str, Exit] | None) -> None:
@@ -213,12 +236,13 @@ def test_how_a_sync_ends(seen: dict[str, Any], expected: tuple[str, Exit] | None
 
 def test_the_lines_of_the_policy_are_those_meant() -> None:
     """Their numbers are in the status; what they stand for is not."""
-    meant = [POLICY[number - 1][0] for number in (_LIVE, _STALLED, _REMOVES)]
+    meant = [POLICY[number - 1][0] for number in (_LIVE, _STALLED, _REMOVES, _GATED)]
 
     assert meant == [
         "git wants what is live",
         "the last rollout failed, and nobody acted",
         "what git wants removes most applications",
+        "a gate is closed",
     ]
 
 
@@ -288,6 +312,17 @@ def test_how_a_rollback_ends(rollouts: list[dict[str, Any]], is_asked: bool, exp
     found = Rollback(target=D, after=4, is_asked=is_asked).ending(state(*rollouts))
 
     assert (found and found.exit_code) == expected
+
+
+@pytest.mark.parametrize("result", ["good", "failed", "cancelled"])
+def test_a_rollback_has_not_ended_before_the_status_shows_it(result: str) -> None:
+    """The history is ahead of what is published, which would stay on the screen: a rollback in flight."""
+    asked_for, ended = Rollback(target=D, after=4, is_asked=True), rollout(5, result, kind="rollback")
+    shown, next_one = {**BUSY, "kind": "rollback"}, {**BUSY, "id": "staging#6"}
+
+    assert asked_for.ending(state(ended, rollout=shown, is_current=False)) is None
+    assert asked_for.ending(state(ended)) is not None
+    assert asked_for.ending(state(rollout(6, "in_progress"), ended, rollout=next_one)) is not None
 
 
 def test_progress_is_told_once_per_message_and_phase() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from deployer.core.announce import announcement
 from deployer.core.events import (
+    Approved,
     Cancelled,
     Checked,
     DriftClass,
@@ -21,14 +22,20 @@ from deployer.core.events import (
     LostSight,
     Measured,
     Paused,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resubmitted,
     Resumed,
     RetryAsked,
     RollbackAsked,
     Seen,
     Superseded,
+    SyncAsked,
 )
 from deployer.core.record import Record, evolve
 from deployer.core.types import Policy
@@ -54,6 +61,9 @@ B_IN_FLIGHT = (*A_GOOD, started(B, 2), applied(2))
 OFF = (*A_GOOD, started(B, 2, policy=Policy(rollback=False)), applied(2))
 CAPACITY = failed(2, 12, FailureClass.CAPACITY)
 LOG = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
+PROMOTION = PromotionAsked(
+    at=at(1), actor="ada (token x)", source="dev", rollout="dev#3", commit="c0ffee1234"
+)
 AGAIN = (
     *(*B_IN_FLIGHT, failed(2), held(2), started(A, 3, Kind.ROLLBACK), applied(3), *ended_well(3, 40)),
     *(RetryAsked(at=at(41), actor="ada", digest=B.digest), started(B, 4), applied(4)),
@@ -239,6 +249,51 @@ ANNOUNCED: list[tuple[str, tuple[Event, ...], Event, str]] = [
         RollbackAsked(at=at(2), actor="ada", reason="slow", release=A, made_good="staging#1"),
         'ada asked for 86f7e43 "commit a" back (slow).',
     ),
+    (
+        "approved",
+        (seen(A),),
+        Approved(at=at(2), actor="lin (token x)", plan="sha256:0", digest=A.digest, commit="c0ffee1234"),
+        "c0ffee1 is approved, for what it would do now (sha256:0), by lin (token x).",
+    ),
+    (
+        "rejected",
+        (seen(A),),
+        Rejected(
+            at=at(2),
+            actor="lin (token x)",
+            reason="too dear",
+            plan="sha256:0",
+            digest=A.digest,
+            commit="c0ffee1234",
+        ),
+        "c0ffee1 is rejected, for what it would do now (sha256:0), by lin (token x) (too dear).",
+    ),
+    (
+        "wanted now",
+        (seen(A),),
+        SyncAsked(at=at(2), actor="ada (local)", reason="fire", digest=A.digest, commit="c0ffee1234"),
+        "c0ffee1 is to be deployed, by ada (local) (fire).",
+    ),
+    (
+        "promoted",
+        (PROMOTION,),
+        Promoted(at=at(2), commit="c0ffee1234", branch="env/staging"),
+        "env/staging was pushed to c0ffee1, as a new branch, by ada.",
+    ),
+    (
+        "proposed",
+        (PROMOTION,),
+        Proposed(
+            at=at(2), commit="c0ffee1234", branch="main", head="deadbeef12", number=7, url="https://forge/7"
+        ),
+        "Pull request #7 to main is open with c0ffee1: https://forge/7",
+    ),
+    (
+        "not promoted",
+        (PROMOTION,),
+        PromotionFailed(at=at(2), commit="c0ffee1234", why="The branch is protected."),
+        "c0ffee1 could not be promoted: The branch is protected.",
+    ),
 ]
 
 
@@ -261,6 +316,7 @@ def test_what_is_sick_now_and_then_is_told_once_an_hour() -> None:
 
 
 SILENT: list[Event] = [
+    PROMOTION,
     seen(A),
     started(A),
     applied(),

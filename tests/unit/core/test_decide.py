@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deployer.core import body, rest
+from deployer.core import body, gates, rest
 from deployer.core import decide as module
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
 from deployer.core.body import applications
@@ -40,6 +40,7 @@ from deployer.core.events import (
     Started,
     Superseded,
 )
+from deployer.core.gates import Gating, Proof, Rules
 from deployer.core.judge import see
 from deployer.core.live import Deployment, Live, Replica, Unreachable, Unreadable
 from deployer.core.record import Record, Result, evolve
@@ -202,7 +203,12 @@ LINES: list[Case] = [
     (desired(A), running(A), record_of(*ROLLING_BACK, seen(A, 50), failed(3, 60)), 70),
     (desired(ONE_LEFT), running(TWO), record_of(*THREE_GOOD, seen(ONE_LEFT)), 50),
     (desired(A), live(app("fruit", source="imperative")), record_of(seen(A)), 50),
+    (desired(B), running(A), record_of(*A_GOOD, seen(B)), 50),
 ]
+
+SHUT = Gating(rules=Rules(manual=True, requires={"dev": 60.0}))
+GATED = len(POLICY)
+"""The line of a closed gate."""
 
 
 @pytest.mark.parametrize(
@@ -215,8 +221,31 @@ LINES: list[Case] = [
 def test_each_line_of_the_policy_decides(number: int, case: Case) -> None:
     """The first line that fits; its number is what `deployer explain` shows."""
     wanted, observation, record, second = case
+    gating = SHUT if number == GATED else gates.NONE
 
-    assert decide(wanted, observation, record, at(second)).line == number
+    assert decide(wanted, observation, record, at(second), gating=gating).line == number
+
+
+def test_nothing_but_a_deploy_of_what_git_wants_waits_for_a_gate() -> None:
+    """Neither a rollback, a restore or a heal, nor what is in flight; only what would begin, or overtake."""
+    starts = {6: 11, 21: GATED, GATED: GATED}
+    for number, (wanted, observation, record, second) in enumerate(LINES, start=1):
+        action = decide(wanted, observation, record, at(second), gating=SHUT)
+
+        assert action.line == starts.get(number, number)
+
+
+def test_a_closed_gate_is_told_with_what_else_is_closed() -> None:
+    """And it is looked at again when it may open by itself, if that is soon."""
+    record = record_of(*A_GOOD, seen(B))
+    action = decide(desired(B), running(A), record, at(50), gating=SHUT)
+    told = f'{B.revision.short} "commit b" waits for the gate requires. Nothing is known of dev yet.'
+    assert waits(action) == f"{told} Also closed: manual."
+    soon = Gating(rules=Rules(requires={"dev": 60.0}), proofs={"dev": Proof(good_since=at(0))})
+    action = decide(desired(B), running(A), record, at(50), gating=soon)
+    assert isinstance(action, Wait)
+    assert action.seconds == 10
+    assert kinds(decide(desired(B), running(A), record, at(60), gating=soon)) == ["started"]
 
 
 def test_the_policy_has_exactly_the_lines_that_the_code_gives() -> None:

@@ -190,3 +190,36 @@ def test_how_fresh_git_is() -> None:
     ]
     assert evidence(explained, "git wants")[0].startswith(f'v1.2.0 {A.revision.short} "commit a"')
     assert evidence(told(desired(A), live()), "git") == []
+
+
+def test_the_gates_of_the_settings_are_evidence() -> None:
+    """Each with its verdict and when it may be another; and how the commit got there."""
+    published = view(status(desired(A), live(), record_of(*good(1, A)), NOW))
+    gate = {"name": "windows", "verdict": "closed", "evidence": "It opens on Monday.", "plan": None}
+    promotion: dict[str, Any] = {
+        "source": "dev",
+        "rollout": "dev#3",
+        "revision": B.revision.commit,
+        "by": "ada",
+        "at": timestamp(at(5)),
+        "reason": "",
+        "skipped": [],
+        "result": "promoted",
+        "why": None,
+    }
+    skipped = {"skipped": ["windows"], "result": "failed", "why": "the server refuses it", "source": None}
+
+    def shown(**more: Any) -> dict[str, Any]:
+        return explain({**published, "observed_at": timestamp(NOW), **more})
+
+    plain = shown(gates=[{**gate, "next_check": None}], promotion=promotion)
+    timed = shown(gates=[{**gate, "next_check": timestamp(at(9))}], promotion={**promotion, **skipped})
+
+    assert evidence(plain, "gate") == ["windows is closed. It opens on Monday."]
+    again = f"It may be another at {timestamp(at(9))}."
+    assert evidence(timed, "gate") == [f"windows is closed. It opens on Monday. {again}"]
+    asked = f"asked by ada at {timestamp(at(5))}"
+    assert evidence(plain, "promotion") == [f"{B.revision.short} from dev (dev#3) was pushed, {asked}"]
+    assert evidence(timed, "promotion") == [
+        f"{B.revision.short} could not be pushed: the server refuses it, {asked}, without waiting for windows"
+    ]

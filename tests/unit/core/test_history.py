@@ -12,6 +12,7 @@ import pytest
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
     Applied,
+    Approved,
     Cancelled,
     Checked,
     DriftClass,
@@ -31,8 +32,13 @@ from deployer.core.events import (
     Measured,
     Observed,
     Paused,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resubmitted,
     Resumed,
     RetryAsked,
@@ -40,6 +46,7 @@ from deployer.core.events import (
     Seen,
     Started,
     Superseded,
+    SyncAsked,
 )
 from deployer.core.history import Entry, advance, to_json, touched
 from deployer.core.record import Result
@@ -88,6 +95,13 @@ WITHOUT_EFFECT: tuple[Event, ...] = (
     Resumed(at=at(2)),
     RetryAsked(at=at(2), digest="sha256:1"),
     RollbackAsked(at=at(2), release=release("zero"), made_good="staging#0"),
+    Approved(at=at(2), plan="sha256:1", digest="sha256:2", commit="c0ffee"),
+    Rejected(at=at(2), plan="sha256:1", digest="sha256:2", commit="c0ffee"),
+    SyncAsked(at=at(2), digest="sha256:2", commit="c0ffee"),
+    PromotionAsked(at=at(2), source="dev", rollout="dev#1", commit="c0ffee"),
+    Promoted(at=at(2), commit="c0ffee", branch="env/staging"),
+    Proposed(at=at(2), commit="c0ffee", branch="main", head="badcafe", number=7, url="https://forge/7"),
+    PromotionFailed(at=at(2), commit="c0ffee", why="It is protected."),
 )
 LOG = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
 WITH_EFFECT: tuple[Event, ...] = (
@@ -234,6 +248,7 @@ def test_json_is_what_scripts_rely_on() -> None:
             "merged": None,
             "pull_request": None,
             "tag": None,
+            "committed_at": "2026-11-22T10:42:00.000Z",
         },
         "trigger": "push",
         "actor": "Ada <ada@example.com>",

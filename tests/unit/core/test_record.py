@@ -10,6 +10,7 @@ import pytest
 
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
+    Approved,
     Cancelled,
     Checked,
     DriftClass,
@@ -25,16 +26,35 @@ from deployer.core.events import (
     LostSight,
     Measured,
     Paused,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resubmitted,
     Resumed,
     RetryAsked,
     RollbackAsked,
     State,
     Superseded,
+    SyncAsked,
 )
-from deployer.core.record import Attempts, Drift, Finished, Hold, Record, Result, Rollout, evolve, fold
+from deployer.core.record import (
+    Attempts,
+    Drift,
+    Finished,
+    Go,
+    Hold,
+    Promotion,
+    Pushing,
+    Record,
+    Result,
+    Rollout,
+    evolve,
+    fold,
+)
 from deployer.core.types import Check, Policy, Release
 from tests.support.build import (
     applied,
@@ -586,6 +606,129 @@ class TestDrift:
         assert record.repairs == (at(2000), at(3700))
 
 
+# --- what is said before a deploy ----------------------------------------------------------------------
+
+
+def approved(what: Release, second: float = 50, who: str = "lin", plan: str = "sha256:plan") -> Approved:
+    """A person approves what it would do."""
+    return Approved(
+        at=at(second), actor=f"{who} (token x)", plan=plan, digest=what.digest, commit=what.revision.commit
+    )
+
+
+def rejected(what: Release, second: float = 60, who: str = "lin") -> Rejected:
+    """A person rejects it."""
+    return Rejected(
+        at=at(second),
+        actor=f"{who} (token x)",
+        reason="too dear",
+        plan="sha256:plan",
+        digest=what.digest,
+        commit=what.revision.commit,
+    )
+
+
+PROMOTION = PromotionAsked(
+    at=at(40),
+    actor="ada (token x)",
+    reason="fire",
+    source="dev",
+    rollout="dev#3",
+    commit="c0ffee",
+    skipped=("windows",),
+)
+PUSHED = Promoted(at=at(41), commit="c0ffee", branch="env/staging", before="badcafe")
+OPENED = Proposed(at=at(41), commit="c0ffee", branch="main", head="badcafe", number=7, url="https://forge/7")
+NOT_PUSHED = PromotionFailed(at=at(41), commit="c0ffee", why="The branch is protected.")
+
+
+def test_what_people_say_of_a_plan_is_kept_each_ones_last_word() -> None:
+    """Of whatever plan, until git wants another config."""
+    record = record_of(seen(A), approved(A, 50), approved(A, 51, who="bob"), rejected(A, 60))
+    assert [(one.by, one.is_approval, one.reason) for one in record.opinions] == [
+        ("bob", True, ""),
+        ("lin", False, "too dear"),
+    ]
+    both = evolve(record, approved(A, 70, plan="sha256:other"))
+    assert [(one.by, one.plan) for one in both.opinions] == [("bob", "sha256:plan"), ("lin", "sha256:other")]
+    same = replace(seen(A, 80), release=replace(A, revision=B.revision))
+    assert evolve(both, same).opinions == both.opinions
+    assert evolve(both, seen(B, 80)).opinions == ()
+
+
+def test_a_promotion_is_asked_for_and_then_done_or_not() -> None:
+    """By whom, why, and with what skipped."""
+    asked_for = record_of(PROMOTION).promotion
+    assert asked_for == Promotion(
+        source="dev",
+        rollout="dev#3",
+        commit="c0ffee",
+        by="ada",
+        at=at(40),
+        reason="fire",
+        skipped=("windows",),
+    )
+    done, failed_ = record_of(PROMOTION, PUSHED).promotion, record_of(PROMOTION, NOT_PUSHED).promotion
+    assert done == replace(asked_for, result=Pushing.PROMOTED)
+    assert record_of(PROMOTION, PUSHED, replace(PROMOTION, commit="badcafe")).promoted == (done,)
+    assert record_of(PROMOTION, NOT_PUSHED).promoted == ()
+    often: list[Event] = [PROMOTION, PUSHED] * 25
+    assert len(record_of(*often).promoted) == 20
+    assert failed_ == replace(asked_for, result=Pushing.FAILED, why="The branch is protected.")
+
+
+def test_a_promotion_brings_its_commit_and_what_was_made_of_it() -> None:
+    """A copy of it, or the top of a pull request for it: both count as what was promoted."""
+    copied = record_of(PROMOTION, replace(PUSHED, copied="badcafe")).promoted[-1]
+    assert (copied.result, copied.commits) == (Pushing.PROMOTED, ("c0ffee", "badcafe"))
+    record = record_of(replace(PROMOTION, by_pull_request=True), OPENED)
+    proposed = record.promotion
+    assert proposed is not None
+    assert record.promoted == (proposed,)
+    assert (proposed.result, proposed.url, proposed.by_pull_request) == (
+        Pushing.PROPOSED,
+        "https://forge/7",
+        True,
+    )
+    assert proposed.commits == ("c0ffee", "badcafe")
+    merged = evolve(record, replace(PUSHED, copied="deadbeef"))
+    assert merged.promotion is not None
+    assert merged.promoted == (merged.promotion,)
+    assert merged.promotion.commits == ("c0ffee", "deadbeef", "badcafe")
+    assert (merged.promotion.result, merged.promotion.number) == (Pushing.PROMOTED, 7)
+    closed = evolve(record, NOT_PUSHED)
+    assert closed.promotion is not None
+    assert (closed.promotion.result, closed.promoted) == (Pushing.FAILED, (proposed,))
+
+
+def test_a_review_is_remembered_longer_than_what_it_said() -> None:
+    """What git wants changes, and takes the opinions along; no review is used twice."""
+    said = replace(approved(A, 50), review="7 lin-gh approved")
+    record = record_of(seen(A), said, seen(B, 60))
+    assert record.opinions == ()
+    assert record.reviews == ("7 lin-gh approved",)
+    assert record_of(seen(A), approved(A, 50)).reviews == ()
+
+
+def test_the_last_wish_to_deploy_is_kept_until_something_is_good() -> None:
+    """With the commit that it is for."""
+    wish = SyncAsked(at=at(50), actor="ada (token x)", digest=A.digest, commit="c0ffee", skipped=("drift",))
+    expected = Go(digest=A.digest, commit="c0ffee", by="ada", at=at(50), reason="", skipped=("drift",))
+    assert record_of(seen(A), wish).go == expected
+    assert record_of(wish, started(A), applied()).go == expected
+    assert record_of(wish, *DEPLOYED).go is None
+    more = replace(wish, reason="fire", skipped=("windows",))
+    both = record_of(seen(A), wish, more, replace(wish, reason="", skipped=())).go
+    assert both == replace(expected, skipped=("drift", "windows"), reason="fire")
+    other = record_of(seen(A), wish, replace(more, commit="badcafe")).go
+    assert other == replace(expected, commit="badcafe", skipped=("windows",), reason="fire")
+    heal = (started(A, 2, Kind.HEAL), applied(2), *ended_well(2))
+    kept = record_of(*DEPLOYED, seen(B, 40), approved(B), replace(wish, digest=B.digest), *heal)
+    assert kept.go == replace(expected, digest=B.digest)
+    assert len(kept.opinions) == 1
+    assert record_of(*DEPLOYED, seen(A, 40), approved(A), *heal).opinions == ()
+
+
 ILLEGAL: list[tuple[str, tuple[Event, ...], Event]] = [
     ("another rollout is in flight", (started(A),), started(B, 2)),
     ("the id is out of order", (), started(A, 2)),
@@ -640,6 +783,15 @@ ILLEGAL: list[tuple[str, tuple[Event, ...], Event]] = [
     ("nothing waits for resources", DEPLOYED, Measured(at=at(1), free={})),
     ("it is not paused", DEPLOYED, Resumed(at=at(1))),
     ("its digest is held", HELD_B, asked(B)),
+    ("git wants something else", DEPLOYED, approved(B)),
+    ("git wants something else", DEPLOYED, rejected(B)),
+    ("that was not asked for", DEPLOYED, PUSHED),
+    ("that was not asked for", (PROMOTION, PUSHED), PUSHED),
+    ("that was not asked for", (PROMOTION,), replace(PUSHED, commit="another")),
+    ("that was not asked for", DEPLOYED, NOT_PUSHED),
+    ("that was not asked for", (PROMOTION, OPENED), OPENED),
+    ("that was not asked for", (PROMOTION, OPENED, NOT_PUSHED), NOT_PUSHED),
+    ("that was not asked for", (PROMOTION, OPENED, PUSHED), PUSHED),
 ]
 
 
@@ -660,7 +812,7 @@ def test_illegal(why: str, history: tuple[Event, ...], event: Event) -> None:
 
 def test_every_event_that_can_be_illegal_is() -> None:
     """A new event is added to the list above, or here with the reason that it always makes sense."""
-    always = {"seen", "refused", "paused", "retry_asked"}
+    always = {"seen", "refused", "paused", "retry_asked", "sync_asked", "promotion_asked"}
 
     types = {kind.__dataclass_fields__["type"].default for kind in get_args(Event)}
     assert {event.type for _, _, event in ILLEGAL} | always == types

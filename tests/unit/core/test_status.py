@@ -414,6 +414,8 @@ def test_the_json_of_a_rollout_in_flight() -> None:
         "last_failure": None,
         "git": {"seen_at": None, "trouble": None},
         "policy": {"line": 9, "seconds": None},
+        "gates": [],
+        "promotion": None,
         "apps": [
             {
                 "name": "fruit",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from deployer.core.events import Event, LogSource
+    from deployer.core.gates import Gating
     from deployer.core.live import Observation
     from deployer.core.record import Record, Rollout
     from deployer.core.status import Status
@@ -294,7 +295,12 @@ def test_a_policy_that_does_not_converge_is_a_visible_bug(scene: Scene) -> None:
     """A bounded number of notes, then an error instead of a busy loop."""
 
     def endless(
-        wanted: Wanted, live: Observation, record: Record, now: datetime, neighbours: Mapping[str, str]
+        wanted: Wanted,
+        live: Observation,
+        record: Record,
+        now: datetime,
+        neighbours: Mapping[str, str],
+        gating: Gating,
     ) -> Action:
         return Note(line=1, events=(Seen(at=now, release=A),))
 

@@ -386,7 +386,7 @@ def test_a_delay_fires_near_its_time(queue: WorkQueue) -> None:
     asked = time.monotonic()
     queue.add_after("a", 0.2)
     eventually(lambda: queue.depth() == 1, within=5, every=0.005, what="the delayed key is ready")
-    assert 0.2 <= time.monotonic() - asked < 2.0
+    assert 0.2 <= time.monotonic() - asked < 5.0
     assert queue.get() == "a"
 
 

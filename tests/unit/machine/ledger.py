@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from deployer.core.events import (
     DAEMON,
     Applied,
+    Approved,
     Cancelled,
     Checked,
     DriftClass,
@@ -31,8 +32,13 @@ from deployer.core.events import (
     Measured,
     Observed,
     Paused,
+    Promoted,
+    PromotionAsked,
+    PromotionFailed,
+    Proposed,
     Refused,
     RegainedSight,
+    Rejected,
     Resubmitted,
     Resumed,
     RetryAsked,
@@ -40,6 +46,7 @@ from deployer.core.events import (
     Seen,
     Started,
     Superseded,
+    SyncAsked,
 )
 from deployer.core.live import App, Live, Observation
 from deployer.core.types import Desired, Policy, Release
@@ -133,6 +140,14 @@ class Ledger:
     """What git has wanted since the last deploy began: a push is a person's act, also in a rollback."""
     retried: set[str] = field(default_factory=set)
     """What a person wanted tried once more since the last rollback began."""
+    gates: frozenset[str] = frozenset()
+    """The gates that wait for a person (`manual`, `approvals`), or that are closed (`requires`)."""
+    go: str | None = None
+    """The commit that a person wanted deployed."""
+    go_digest: str | None = None
+    """Its digest."""
+    approved: str | None = None
+    """What a person approved."""
     heals: list[datetime] = field(default_factory=list)
     is_paused: bool = False
     session: str | None = None
@@ -221,7 +236,7 @@ class Ledger:
             return False
         digest = git.release.digest
         is_tried = digest in self.failed or not self.held.get(digest, 1)
-        if digest == started.release.digest or self.is_paused or is_tried:
+        if digest == started.release.digest or self.is_paused or is_tried or self._closed(git.release):
             return False
         names = git.release.config.applications().keys()
         theirs = {name for other in self.neighbours for name in other.claims() - self.owned | other.owned}
@@ -230,6 +245,13 @@ class Ledger:
             or names & theirs
             or not sight.is_free_for(git.release, self.owned, seen.apps)
         )
+
+    def _closed(self, release: Release) -> set[str]:
+        """The gates that nobody has opened for it."""
+        digest = release.digest
+        is_wanted = self.go == release.revision.commit or self.held.get(digest, 0) > 0
+        opened = {"manual" if is_wanted else "", "approvals" if self.approved == digest else ""}
+        return set(self.gates - opened)
 
     def claims(self) -> set[str]:
         """The applications that git wants here."""
@@ -356,6 +378,12 @@ class Ledger:
                 self._end()
             case Drifted():
                 self._drifted(event, seen)
+            case Approved():
+                self.approved = event.digest
+            case Rejected():
+                self.approved = None
+            case SyncAsked():
+                self.go, self.go_digest = event.commit, event.digest
             case Paused():
                 self.is_paused = True
             case Resumed():
@@ -377,11 +405,16 @@ class Ledger:
                 self._forbid_retries()
             case Observed() | Checked() | LogKept() | DriftEnded() | Measured():
                 pass
+            case PromotionAsked() | Promoted() | Proposed() | PromotionFailed():
+                # They are of git's doing: what comes of them is a push.
+                pass
             case _:
                 assert_never(event)
 
     def _seen(self, event: Seen) -> None:
         """A permission to try again was for what git wanted then; and a push is a person's act."""
+        if self.wanted != event.release.digest:
+            self.approved = None
         self.wanted = event.release.digest
         self._forbid_retries(but=self.wanted)
         self.news.add(self.wanted)
@@ -404,6 +437,8 @@ class Ledger:
         demand(isinstance(seen, Live), "a rollout of a cluster that was not seen")
         assert isinstance(seen, Live)
         digest = event.release.digest
+        closed = self._closed(event.release) if event.kind is Kind.DEPLOY else set()
+        demand(not closed, f"a deploy through the closed gates {sorted(closed)}")
         if digest in self.held:
             demand(self.held[digest], f"the held {NAMES[digest]} was started and nobody asked for it")
             self.held[digest] -= 1
@@ -505,6 +540,10 @@ class Ledger:
         self.owned = set(started.release.config.applications())
         self.held.pop(started.release.digest, None)
         self.failed.discard(started.release.digest)
+        if self.go_digest == started.release.digest:
+            self.go = self.go_digest = None
+        if self.approved == started.release.digest:
+            self.approved = None
         self._end(well=True)
 
     def _demand_up(self, needed: float, seconds: float, what: str) -> None:

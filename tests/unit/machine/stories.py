@@ -6,6 +6,7 @@ A `Stories` is a state machine by itself, in which each seeded fault shows withi
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -130,6 +131,39 @@ class Stories(RuleBasedStateMachine):
         self.world.steps(4)
         self.world.ask("resume")
         self.run_to_rest()
+
+    @rule(
+        gates=st.sets(st.sampled_from(["requires", "manual", "approvals"]), min_size=1).map(frozenset),
+        config=st.sampled_from([*GOOD, "import-error"]),
+        wishes=st.lists(st.sampled_from(["sync", "approve", "reject"]), max_size=3),
+        is_proved=st.booleans(),
+    )
+    def gated(self, gates: frozenset[str], config: str, wishes: list[str], is_proved: bool) -> None:
+        """A release waits for gates, of which some open."""
+        self.world.push("good-1")
+        self.run_to_rest()
+        self.world.set_gates(gates, is_proved=is_proved)
+        self.world.push(self.fresh(config))
+        self.world.steps(3)
+        for wish in wishes:
+            self.world.ask(wish)
+            self.world.steps(2)
+        self.run_to_rest()
+        self.run_to_rest()
+
+    @rule(bad=st.sampled_from(["import-error", "constructor-raises"]), is_lost=st.booleans())
+    def gated_rescue(self, bad: str, is_lost: bool) -> None:
+        """All gates close while a release is on its way that fails; or the cluster loses its state."""
+        self.world.push("good-1")
+        self.run_to_rest()
+        self.world.push(bad)
+        self.world.until(lambda record: record.rollout is not None and not record.rollout.pending, 10)
+        self.world.set_gates(frozenset({"requires", "manual", "approvals"}), is_proved=False)
+        self.run_to_rest()
+        self.run_to_rest()
+        if is_lost:
+            self.world.fake.lose_state()
+            self.world.steps(4)
 
     @rule(config=st.sampled_from(GOOD))
     def fixed_in_a_pause(self, config: str) -> None:
@@ -349,5 +383,6 @@ class Stories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Every run ends in a quiet world."""
-        if hasattr(self, "world") and not self.world.is_broken:
+        # Where a run was cut short, hypothesis takes no verdict of it any more.
+        if hasattr(self, "world") and not self.world.is_broken and sys.exception() is None:
             self.world.settle()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hypothesis import reject
 
 from deployer.adapters.serve import Rejected, Unclear
-from deployer.core import commands, lineage
+from deployer.core import commands, consent, gates, lineage
 from deployer.core import decide as policy
+from deployer.core.gates import ApprovalRule, Gating, Proof, Rules
 from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Rollout, evolve, fold
 from deployer.core.rest import IDLE_SECONDS
@@ -166,6 +167,10 @@ class World:
     """Whether Serve's controller is dead: a GET is answered as ever, a PUT with 500 and not done."""
     is_broken: bool = False
     """Whether a promise was broken in a pass: the books are of no use after that."""
+    gates: frozenset[str] = frozenset()
+    """The gates that the first environment has: `requires`, `manual`, `approvals`."""
+    is_proved: bool = True
+    """Whether the other environment that `requires` names says that what git wants is good."""
     pushes: int = 0
     crashes: int = 0
     statuses: dict[str, Status] = field(default_factory=dict)
@@ -199,6 +204,28 @@ class World:
     def wanted(self, environment: str) -> Wanted:
         """What git says now (the `Sources` port)."""
         return self.git[environment]
+
+    def gating(self, environment: str, commit: str | None) -> Gating:
+        """What a deploy has to wait for."""
+        if environment != STAGING:
+            return gates.NONE
+        rule = ApprovalRule(required=1, people=frozenset({"ada"}), prevent_self_approval=False)
+        rules = Rules(
+            requires={"dev": 0.0} if "requires" in self.gates else {},
+            manual="manual" in self.gates,
+            approvals=rule if "approvals" in self.gates else None,
+        )
+        proof = (
+            Proof(good_since=START - timedelta(days=1)) if self.is_proved else Proof(why="It failed there.")
+        )
+        return Gating(rules=rules, proofs={"dev": proof} if commit is not None else {})
+
+    def set_gates(self, names: frozenset[str], *, is_proved: bool = True) -> None:
+        """The operator has other rules from now on; the ledger knows them too."""
+        self.gates, self.is_proved = names, is_proved
+        ledger = self.ledgers[STAGING]
+        ledger.gates = names - {"requires"} if is_proved else names
+        self.due[STAGING] = min(self.due[STAGING], self.seconds)
 
     def now(self) -> datetime:
         """The daemon's time."""
@@ -259,6 +286,24 @@ class World:
                 answer = commands.resume(record, actor=who, reason=why, now=now)
             case "retry":
                 answer = commands.retry(record, actor=who, reason=why, now=now)
+            case "sync":
+                rules = self.gating(STAGING, "").rules
+                answer = consent.go(
+                    record, rules, skip=(), may_override=False, actor=who, reason=why, now=now
+                )
+            case "approve" | "reject":
+                answer = consent.approve(
+                    record,
+                    self.gating(STAGING, "").rules,
+                    plan=self.plan() or "none",
+                    current=self.plan(),
+                    of=self.plan_of(),
+                    actor=who,
+                    login=who,
+                    reason=why,
+                    now=now,
+                    rejects=wish == "reject",
+                )
             case _:
                 releases = self.store.good_releases(STAGING)
                 answer = commands.rollback(record, to=None, releases=releases, actor=who, reason=why, now=now)
@@ -270,6 +315,16 @@ class World:
             except Broken as broken:
                 self.break_off(str(broken))
             self.due[STAGING] = self.seconds
+
+    def plan(self) -> str | None:
+        """The plan that the last pass found waiting for approvals."""
+        found = self.statuses[STAGING].gates if STAGING in self.statuses else ()
+        return next((gate.plan for gate in found if gate.plan is not None), None)
+
+    def plan_of(self) -> str | None:
+        """The config that it is the plan of."""
+        seen = self.statuses[STAGING].record.seen if STAGING in self.statuses else None
+        return seen.digest if seen is not None else None
 
     def by_hand(self, what: str) -> None:
         """Somebody changes what is ours, and nothing else."""
@@ -407,6 +462,8 @@ class World:
         self.fake.reject_next = None
         self.fake.ignore_next_put = False
         self.fake.answers.clear()
+        # What is required elsewhere is so; nobody is there to approve anything.
+        self.set_gates(self.gates & {"requires"})
         self.store.die_before_commit = self.store.die_after_commit = False
         for cluster in self.clusters.values():
             cluster.die_before_put = cluster.die_after_put = cluster.die_in_probe = False
@@ -499,6 +556,7 @@ class World:
             listeners=[self],
             neighbours=others if self.is_shared else None,
             policy=self.decide,
+            gating=self.gating,
         )
 
 

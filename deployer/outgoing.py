@@ -1,8 +1,8 @@
-"""One request to a forge's API, which ends in time whatever the forge does.
+"""One request to a server that nobody here runs, which ends in time whatever that server does.
 
 Owns the connection, and what may be read from it. Must not know what is asked. Invariant: nothing but the
-given address is asked, no redirect is followed, no more than `_LIMIT_BYTES` are read, and the whole takes at
-most `TOTAL_SECONDS` (but for a name look-up, which nobody can cut short).
+given address is asked, no redirect is followed, no more than `limit_bytes` are read, and the whole takes at
+most `total_seconds` (but for a name look-up, which nobody can cut short).
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -25,10 +26,8 @@ from urllib3.exceptions import HTTPError, NameResolutionError
 from deployer import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from deployer.adapters.git._commands import Children
 
 TOTAL_SECONDS = 10.0
 """For all of it. GitHub answers in 0.3 s."""
@@ -36,52 +35,70 @@ TOTAL_SECONDS = 10.0
 _STEP_SECONDS = 5.0
 """For the connection, and between two bytes."""
 
-_LIMIT_BYTES = 256 * 1024
-"""Of an answer: GitHub's has 2 kB."""
-
 _CHUNK_BYTES = 16 * 1024
 
 _HEADERS = {
-    "Accept": "application/vnd.github+json",
-    "X-GitHub-Api-Version": "2022-11-28",
     "User-Agent": f"ray-serve-deployer/{__version__}",
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
 
 
+class Cutter(Protocol):
+    """What another thread ends requests with."""
+
+    def ending(self, end: Callable[[], None], /) -> AbstractContextManager[None]:
+        """Have `end` called by an interrupt that comes while the block runs. Raises if it came before."""
+
+    def check(self) -> None:
+        """Raise if the interrupt came."""
+
+
 class NoAnswer(Exception):  # noqa: N818 - says what happened
-    """There was no complete answer. The text goes on after the forge's name: `does not answer in time`."""
+    """There was no complete answer. The text goes on after the server's name: `does not answer in time`.
+
+    It names the settings `api_url` and `ca_file`, which everything that is asked with this has.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A complete answer, of any status. `date` is the forge's clock as it wrote it, perhaps empty."""
+    """A complete answer, of any status. The names of `headers` are in small letters."""
 
     status: int
-    date: str
+    headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def date(self) -> str:
+        """The server's clock as it wrote it, perhaps empty."""
+        return self.headers.get("date", "")
 
-def post(
+
+def request(
+    method: str,
     url: str,
     *,
-    bearer: str,
-    body: Mapping[str, object],
+    headers: Mapping[str, str],
+    body: Mapping[str, object] | None,
     ca_file: Path | None,
-    children: Children,
+    cutter: Cutter,
     total_seconds: float = TOTAL_SECONDS,
+    limit_bytes: int,
 ) -> Answer:
-    """POST a JSON body. An interrupt of `children` ends it. Raises NoAnswer, Interrupted."""
+    """Ask once, with `body` as JSON. An interrupt of `cutter` ends it.
+
+    Raises NoAnswer, and what `cutter` raises.
+    """
     line = _Line()
     timer = threading.Timer(total_seconds, line.cut)
     timer.daemon = True
     try:
-        with children.ending(line.cut), _session(line, ca_file) as session:
+        with cutter.ending(line.cut), _session(line, ca_file) as session:
             timer.start()
-            answer = _exchange(session, url, bearer, body)
+            answer = _exchange(session, method, url, headers, body, limit_bytes)
     except (OSError, HTTPError, UnicodeError) as error:  # every error of requests is an OSError
-        children.check()
+        cutter.check()
         if line.is_cut:
             raise _late(total_seconds) from error
         raise NoAnswer(_cause(error)) from error
@@ -90,15 +107,24 @@ def post(
         line.close()
     if line.is_cut:
         # A body without a length ends where the connection ends, also when it was us who ended it.
+        cutter.check()
         raise _late(total_seconds)
     return answer
 
 
-def _exchange(session: requests.Session, url: str, bearer: str, body: Mapping[str, object]) -> Answer:
-    with session.post(
+def _exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: Mapping[str, object] | None,
+    limit_bytes: int,
+) -> Answer:
+    with session.request(
+        method,
         url,
-        json=dict(body),
-        headers={"Authorization": f"Bearer {bearer}"},
+        json=None if body is None else dict(body),
+        headers=dict(headers),
         timeout=(_STEP_SECONDS, _STEP_SECONDS),
         allow_redirects=False,
         stream=True,
@@ -106,17 +132,17 @@ def _exchange(session: requests.Session, url: str, bearer: str, body: Mapping[st
     ) as response:
         return Answer(
             status=response.status_code,
-            date=response.headers.get("Date", ""),
-            body=b"".join(_limited(response)),
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=b"".join(_limited(response, limit_bytes)),
         )
 
 
-def _limited(response: requests.Response) -> Iterator[bytes]:
+def _limited(response: requests.Response, limit_bytes: int) -> Iterator[bytes]:
     size = 0
     for chunk in response.iter_content(_CHUNK_BYTES):
         size += len(chunk)
-        if size > _LIMIT_BYTES:
-            message = f"answers with more than {_LIMIT_BYTES // 1024} KiB: check api_url"
+        if size > limit_bytes:
+            message = f"answers with more than {limit_bytes // 1024} KiB: check api_url"
             raise NoAnswer(message)
         yield chunk
 
@@ -156,7 +182,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _proxies(url: str) -> dict[str, str]:
-    """The proxy that git would be led through for this URL (`_environment.PROXY`), and no other."""
+    """The proxy that git would be led through for this URL (`_environment.PROXY` there), and no other."""
     proxy = os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")
     if proxy is None or urlsplit(url).scheme != "https" or should_bypass_proxies(url, no_proxy=None):
         return {}

@@ -1,0 +1,162 @@
+"""What a forge knows of a project, in words that fit every forge.
+
+Owns the values, the face of a forge and its one error. Must not know HTTP, nor any forge. Invariant: every
+text in these values is one that the adapter has checked: lines are lines, commits are commits, links are
+http(s), and nothing moves a cursor.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+PullState = Literal["open", "merged", "closed"]
+
+
+class State(StrEnum):
+    """How a check of a commit stands."""
+
+    SUCCESS = "success"
+    PENDING = "pending"
+    FAILURE = "failure"
+
+
+class Opinion(StrEnum):
+    """What a review says."""
+
+    APPROVED = "approved"
+    CHANGES_REQUESTED = "changes_requested"
+    DISMISSED = "dismissed"
+    COMMENTED = "commented"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """A pull request (at GitLab: a merge request), by the number that its project knows it by.
+
+    `head` and `base` are branches. `head_commit` is "" where the forge does not know it any more. `author`
+    and `merged_by` are login names; "" and None where that person is not there any more, or nobody merged it.
+    `merge_commit` is what the merge made, if it made a commit and the forge says which.
+    """
+
+    number: int
+    url: str
+    title: str
+    body: str
+    head: str
+    head_commit: str
+    base: str
+    state: PullState
+    author: str
+    merged_by: str | None
+    merge_commit: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What one person says of a pull request. `commit` was its head then; "" if the forge does not say."""
+
+    login: str
+    state: Opinion
+    commit: str
+    at: datetime
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """A commit status or a check run, by the name that people know it by."""
+
+    name: str
+    state: State
+    url: str | None
+    description: str
+
+
+class ForgeUnavailable(Exception):  # noqa: N818 - named by what follows: keep what is known, ask again later
+    """The forge did not do it. `why` is one sentence with the cause and the next step, without secrets.
+
+    `retry_after_seconds` is when the forge wants to be asked again, if it says so. `status` is that of its
+    answer, if there was one.
+    """
+
+    def __init__(
+        self, why: str, *, retry_after_seconds: float | None = None, status: int | None = None
+    ) -> None:
+        """Take the sentence."""
+        super().__init__(why)
+        self.why = why
+        self.retry_after_seconds = retry_after_seconds
+        self.status = status
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the forge said no, so that nothing was done; else it may have done it all the same."""
+        return self.status is not None and 400 <= self.status < 500  # noqa: PLR2004 - what the client did
+
+
+class Forge(ABC):
+    """One project of a forge. Safe in any thread. Every method asks at once, and raises ForgeUnavailable.
+
+    A commit is 40 hexadecimal digits; ValueError if not.
+    """
+
+    @abstractmethod
+    def open_pull_request(self, head: str, base: str) -> PullRequest | None:
+        """The open one from this branch of the project to that one."""
+
+    def create(self, *, head: str, base: str, title: str, body: str) -> PullRequest:
+        """Open one. If one is open already, that one gets the title and the body: it is safe to repeat."""
+        try:
+            return self._create(head=head, base=base, title=title, body=body)
+        except ForgeUnavailable as error:
+            # GitHub says it with a 422, the others with a 409; and so they say other things.
+            if error.status not in {409, 422}:
+                raise
+            found = self.open_pull_request(head, base)
+            if found is None:
+                raise
+        return self.update(found.number, title=title, body=body)
+
+    @abstractmethod
+    def _create(self, *, head: str, base: str, title: str, body: str) -> PullRequest: ...
+
+    @abstractmethod
+    def pull_request(self, number: int) -> PullRequest:
+        """The one of that number, however it stands."""
+
+    @abstractmethod
+    def update(self, number: int, *, title: str, body: str) -> PullRequest:
+        """Give it another title and body."""
+
+    @abstractmethod
+    def close(self, number: int, *, comment: str) -> None:
+        """Close it if it is open, and say why; nothing is done to one that is closed or merged."""
+
+    @abstractmethod
+    def pull_request_of(self, commit: str, base: str | None = None) -> PullRequest | None:
+        """The merged one that brought this commit: which made it, whose head it was, or which held it.
+
+        Only one that was merged into the branch `base`, unless that is None.
+        """
+
+    @abstractmethod
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        """The last word of each person, the newest last. A comment takes no other word back."""
+
+    @abstractmethod
+    def checks(self, commit: str) -> tuple[CheckResult, ...]:
+        """The newest of each name. Where several go by one name, all of them have to be green."""
+
+    @abstractmethod
+    def set_status(
+        self, commit: str, *, context: str, state: State, description: str, url: str | None
+    ) -> None:
+        """Show this beside the commit, under the name `context`, instead of what was shown before."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """End what is being asked, and ask nothing any more."""

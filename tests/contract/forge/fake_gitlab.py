@@ -1,0 +1,212 @@
+"""GitLab after its documentation (https://docs.gitlab.com/api/), as strict as that is about what is asked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from tests.contract.forge.server import (
+    WEB,
+    Asked,
+    Check,
+    FakeForge,
+    Pull,
+    Reply,
+    WrongRequest,
+    expect_keys,
+    expect_query,
+    parts_of,
+    stamp,
+)
+
+_PAGES = {"page", "per_page"}
+
+_STATES = {"pending", "running", "success", "failed", "canceled", "skipped"}
+"""That a status can be set to: docs.gitlab.com/api/commits/#set-the-pipeline-status-of-a-commit."""
+
+_OURS = {"failed": "failure", "running": "pending"}
+
+_EVENTS = {"pending": "enqueue", "running": "run", "success": "success", "failed": "drop"}
+
+
+class FakeGitLab(FakeForge):
+    """One project at GitLab. `tells_when`: approvals come with a time, as from 17.x on."""
+
+    prefix = "/api/v4"
+
+    def __init__(self, *, project: str, token: str) -> None:
+        """As the base class."""
+        super().__init__(project=project, token=token)
+        self.tells_when = True
+
+    def respond(self, asked: Asked) -> Reply:
+        """The answer to a request."""
+        if asked.headers.get("private-token") != self.token:
+            return Reply(status=401, value={"message": "401 Unauthorized"})
+        root = f"{self.prefix}/projects/"
+        path = asked.path.removeprefix(root)
+        project, _, rest = path.partition("/")
+        if path == asked.path or "/" not in self.project:
+            message = "no such operation"
+            raise WrongRequest(message)
+        if project != quote(self.project, safe=""):
+            return Reply(status=404, value={"message": "404 Project Not Found"})
+        match (asked.method, *parts_of(rest)):
+            case "GET", "merge_requests":
+                return self._list(asked)
+            case "POST", "merge_requests":
+                return self._post(asked)
+            case "GET", "merge_requests", number:
+                return self._get(int(number))
+            case "PUT", "merge_requests", number:
+                return self._put(int(number), asked)
+            case "POST", "merge_requests", number, "notes":
+                body = expect_keys(asked, required={"body"}, allowed=set())
+                self.pull(int(number)).comments.append(body["body"])
+                return Reply(status=201, value={"id": 1, "body": body["body"]})
+            case "GET", "merge_requests", number, "approvals":
+                return self._approvals(int(number))
+            case "GET", "repository", "commits", commit, "merge_requests":
+                expect_query(asked, {"state", *_PAGES})
+                shown = [self._shown(pull) for pull in self._with_commit(commit)]
+                return Reply(value=self._page(shown, asked, "per_page", 20))
+            case "GET", "repository", "commits", commit, "statuses":
+                expect_query(asked, {"all", "name", "ref", "stage", *_PAGES})
+                newest = {check.name: check for check in self.checks if check.commit == commit}
+                found = [_status(check) for check in newest.values()]
+                return Reply(value=self._page(found, asked, "per_page", 20))
+            case "POST", "statuses", commit:
+                return self._post_status(commit, asked)
+            case _:
+                message = "no such operation"
+                raise WrongRequest(message)
+
+    def _list(self, asked: Asked) -> Reply:
+        expect_query(asked, {"state", "source_branch", "target_branch", "order_by", "sort", *_PAGES})
+        query = asked.query
+        found = [
+            pull
+            for pull in reversed(self.pulls)
+            if query.get("state", "all") in {"all", _state(pull)}
+            and query.get("source_branch", pull.head) == pull.head
+            and query.get("target_branch", pull.base) == pull.base
+        ]
+        return Reply(value=[self._shown(pull) for pull in self._page(found, asked, "per_page", 20)])
+
+    def _post(self, asked: Asked) -> Reply:
+        required = {"source_branch", "target_branch", "title"}
+        body = expect_keys(asked, required=required, allowed={"description"})
+        if found := self._open_between(body["source_branch"], body["target_branch"]):
+            said = f"Another open merge request already exists for this source branch: !{found[0].number}"
+            return Reply(status=409, value={"message": [said]})
+        made = self._created(
+            head=body["source_branch"],
+            base=body["target_branch"],
+            title=body["title"],
+            body=body.get("description", ""),
+        )
+        return Reply(status=201, value=self._shown(made))
+
+    def _get(self, number: int) -> Reply:
+        if number > len(self.pulls):
+            return Reply(status=404, value={"message": "404 Not found"})
+        return Reply(value=self._shown(self.pull(number)))
+
+    def _put(self, number: int, asked: Asked) -> Reply:
+        body = expect_keys(asked, required=set(), allowed={"title", "description", "state_event"})
+        pull = self.pull(number)
+        pull.title = body.get("title", pull.title)
+        pull.body = body.get("description", pull.body)
+        match body.get("state_event"):
+            case None:
+                pass
+            case "close" if pull.state == "open":
+                pull.state = "closed"
+            case event:
+                message = f"state_event {event!r} is not for a merge request that is {pull.state}"
+                raise WrongRequest(message)
+        return Reply(value=self._shown(pull))
+
+    def _approvals(self, number: int) -> Reply:
+        approved: dict[str, dict[str, Any]] = {}
+        for given in self.reviews:
+            if given.number != number:
+                continue
+            if given.state == "approved":
+                entry: dict[str, Any] = {"user": _user(given.login)}
+                if self.tells_when:
+                    entry["approved_at"] = stamp(given.at)
+                approved[given.login] = entry
+            elif given.state == "dismissed":
+                approved.pop(given.login, None)
+        value = {"approved": bool(approved), "user_has_approved": False, "approved_by": [*approved.values()]}
+        return Reply(value=value)
+
+    def _post_status(self, commit: str, asked: Asked) -> Reply:
+        allowed = {"ref", "name", "context", "target_url", "description", "coverage", "pipeline_id"}
+        body = expect_keys(asked, required={"state"}, allowed=allowed)
+        state, name = body["state"], body.get("name") or body.get("context") or "default"
+        if state not in _STATES or len(body.get("target_url", "")) > 255:
+            message = "state does not have a valid value, or target_url is too long"
+            raise WrongRequest(message)
+        if re.fullmatch(r"[0-9a-f]{40}", commit) is None:
+            return Reply(status=404, value={"message": "404 Commit Not Found"})
+        held = self.statuses(commit).get(name)
+        # Only what is under way already is refused; after an end a new one begins (measured by others).
+        if held is not None and held[0] == "pending" == _OURS.get(state, state):
+            event = f"Cannot transition status via :{_EVENTS[state]} from :pending"
+            return Reply(status=400, value={"message": f"{event} (Reason(s): Status cannot transition)"})
+        self.add_check(
+            commit,
+            name,
+            _OURS.get(state, state),
+            description=body.get("description", ""),
+            url=body.get("target_url"),
+            is_run=False,
+        )
+        return Reply(status=201, value=_status(self.checks[-1]))
+
+    def _shown(self, pull: Pull) -> dict[str, Any]:
+        is_merged = pull.state == "merged"
+        return {
+            "id": 1000 + pull.number,
+            "iid": pull.number,
+            "project_id": 7,
+            "source_project_id": 8 if pull.from_fork else 7,
+            "target_project_id": 7,
+            "title": pull.title,
+            "description": pull.body or None,
+            "state": _state(pull),
+            "created_at": stamp(pull.created),
+            "source_branch": pull.head,
+            "target_branch": pull.base,
+            "author": _user(pull.author),
+            "merge_user": _user(pull.merged_by) if is_merged else None,
+            "merged_by": _user(pull.merged_by) if is_merged else None,
+            "sha": pull.head_commit,
+            "merge_commit_sha": pull.merge_commit,
+            "squash_commit_sha": None,
+            "web_url": f"{WEB}/{self.project}/-/merge_requests/{pull.number}",
+        }
+
+
+def _state(pull: Pull) -> str:
+    return {"open": "opened"}.get(pull.state, pull.state)
+
+
+def _user(login: str | None) -> dict[str, Any] | None:
+    return {"id": 1, "username": login, "name": f"{login} of Example", "state": "active"} if login else None
+
+
+def _status(check: Check) -> dict[str, Any]:
+    word = {"failure": "failed", "pending": "running"}.get(check.state, check.state)
+    return {
+        "id": check.id,
+        "sha": check.commit,
+        "status": word,
+        "name": check.name,
+        "target_url": check.url,
+        "description": check.description or None,
+        "allow_failure": False,
+    }
