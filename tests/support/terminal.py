@@ -102,6 +102,7 @@ def terminal(
     """
     master, slave = pty.openpty()
     _set_size(master, columns, rows)
+    _keep_what_is_unread(slave)
     process = subprocess.Popen(
         # In a session of its own, whose terminal this is: Ctrl-C reaches nobody else.
         # Where tests are run in the background, as CI may, SIGINT is ignored, and children inherit that.
@@ -120,6 +121,17 @@ def terminal(
         if process.stdout is not None:
             process.stdout.close()
         os.close(master)
+
+
+def _keep_what_is_unread(terminal: int) -> None:
+    """Have Ctrl-C drop nothing of what was printed: what the program drew is judged, not how fast we read.
+
+    A terminal drops what nobody has read yet of its output when the key is pressed (NOFLSH of termios(3)), so
+    that half a frame is gone where the test is slower than the program.
+    """
+    attributes = termios.tcgetattr(terminal)
+    attributes[3] |= termios.NOFLSH
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
 
 
 def screen(output: str, columns: int) -> list[str]:
