@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployer.core import gates, sentences
+from deployer.core import approvals, gates, sentences
 from deployer.core.commands import USAGE, Accepted, Answer, Declined
 from deployer.core.events import Approved, Rejected, SyncAsked
 from deployer.core.rollouts import is_live
@@ -73,7 +73,7 @@ def approve(
             f" {current[:19]}): look at `deployer plan {name}` again."
         )
         return Declined(why=why)
-    not_counted = gates.why_not(login, rule, seen.revision, record)
+    not_counted = approvals.why_not(login, rule, seen.revision, record)
     # Who found a fault in their own commit may say so.
     is_veto = rejects and login in rule.people
     if not_counted is not None and not is_veto:
@@ -94,8 +94,8 @@ def approve(
     )
     message = f"{sentences.name(seen)} is rejected for {name}: it is not deployed as it is."
     if not rejects:
-        others = {one.by for one in record.opinions if one.is_approval and one.plan == plan} - {login}
-        have = len(others) + 1
+        counted = approvals.tally(rule, seen.revision, plan, record, now).approved
+        have = len({one.by for one in counted} | {login})
         message = f"{sentences.name(seen)} is approved for {name} by {login}, as {have} of {rule.required}."
     return Accepted(events=(said,), message=message, target=seen)
 

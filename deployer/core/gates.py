@@ -8,26 +8,24 @@ here: rollback, restore and heal wait for nobody.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from deployer.core import capacity, drift, sentences, windows
+from deployer.core import approvals, capacity, drift, sentences, windows
+from deployer.core.approvals import ApprovalRule
 from deployer.core.effect import Effect, effect
 from deployer.core.events import DriftClass
-from deployer.core.record import Pushing
 from deployer.core.rollouts import is_kept, is_live
-from deployer.core.types import Person
 from deployer.core.windows import Opening, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from deployer.core.live import Live
-    from deployer.core.record import Opinion, Promotion, Record
+    from deployer.core.record import Record
     from deployer.core.types import Desired, Revision
 
 REQUIRES, CHECKS, FREEZES, WINDOWS = "requires", "checks", "freezes", "windows"
@@ -36,10 +34,6 @@ DRIFT, CAPACITY, MANUAL, APPROVALS = "drift", "capacity", "manual", "approvals"
 SKIPPABLE = (REQUIRES, CHECKS, FREEZES, WINDOWS, DRIFT, CAPACITY)
 """What who may override can skip for one commit, with a reason. Nobody approves for others."""
 
-_NO_REPLY = re.compile(r"(?:\d+[+-])?(?P<login>[^@+]+)@(?:users\.)?noreply\.")
-"""The addresses that forges write for people who hide theirs: `1234+ada@users.noreply.github.com`, and with
-a `-` GitLab's."""
-
 
 class Verdict(StrEnum):
     """What a gate says."""
@@ -47,23 +41,6 @@ class Verdict(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalRule:
-    """Who approves: so many of these people. Seconds count from the approval.
-
-    `emails` has the addresses with which the people commit, `forge` their names at the forge, by login name.
-    `reviews`: a review of the pull request that brought the commit is an approval.
-    """
-
-    required: int
-    people: frozenset[str]
-    prevent_self_approval: bool = True
-    expire_after: float = 7 * 86400.0
-    emails: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    forge: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    reviews: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,103 +361,30 @@ def _approvals(
     now: datetime,
     forge: AtForge | None,
 ) -> GateState:
-    name, made_by = record.environment, forge.made_by if forge is not None else ()
     if of is None:
         evidence = "What would be approved is not known while the cluster cannot be seen."
         return GateState(name=APPROVALS, verdict=Verdict.CLOSED, evidence=evidence)
-    approvals = [one for one in record.opinions if one.is_approval]
-    reasons = [(one, _why_not(one, rule, revision, of.digest, record, now, made_by)) for one in approvals]
-    approved = [one for one, why in reasons if why is None]
-    # Whatever else it would do by now, and however long ago that was; and who made it may veto it.
-    rejected = [one for one in record.opinions if not one.is_approval and one.by in rule.people]
-    names = ", ".join(one.by for one in approved)
-    have = f"{len(approved)} of {rule.required} approvals{f' ({names})' if names else ''}"
-    if rejected:
-        last = rejected[-1]
-        why = f": {last.reason}" if last.reason else ""
-        text = f"{last.by} rejected it{why}"
-        evidence = f"{sentences.sentence(text)} Push another commit, or let {last.by} approve it after all."
-        return GateState(name=APPROVALS, verdict=Verdict.CLOSED, evidence=evidence, plan=of.digest)
+    told = approvals.tally(rule, revision, of.digest, record, now, forge.made_by if forge is not None else ())
+    is_enough = len(told.approved) >= rule.required
+    names = ", ".join(one.by for one in told.approved)
+    have = f"It has {len(told.approved)} of {rule.required} approvals{f' ({names})' if names else ''}"
     # Who opened and who merged the pull request do not approve it, and only the forge knows who they are.
     asks_forge = rule.reviews and rule.prevent_self_approval
-    if len(approved) >= rule.required and asks_forge and (forge is None or forge.trouble is not None):
-        trouble = forge.trouble if forge is not None else None
-        why = trouble or "it is being asked"
-        evidence = f"It has {have}, but the forge does not tell who merged it: {sentences.sentence(why)}"
-        return GateState(name=APPROVALS, verdict=Verdict.CLOSED, evidence=evidence, plan=of.digest)
-    if len(approved) >= rule.required:
-        expires = min(one.at for one in approved) + timedelta(seconds=rule.expire_after)
-        evidence = f"It has {have}."
-        return GateState(
-            name=APPROVALS, verdict=Verdict.OPEN, evidence=evidence, next_check=expires, plan=of.digest
-        )
-    not_counted = [f"{one.by}'s does not count: {why}" for one, why in reasons if why is not None]
-    may = sorted(rule.people - {one.by for one in approved} - _authors(rule, revision, record, made_by))
-    who = f"{', '.join(may)} may approve it" if may else "Nobody is left who may approve it"
-    how = f"`deployer plan {name}` shows what it would do, `deployer approve {name}` approves it."
-    evidence = " ".join([f"It has {have}.", *map(sentences.sentence, not_counted), f"{who}: {how}"])
-    return GateState(name=APPROVALS, verdict=Verdict.CLOSED, evidence=evidence, plan=of.digest)
-
-
-def why_not(
-    login: str, rule: ApprovalRule, revision: Revision, record: Record, made_by: Sequence[str] = ()
-) -> str | None:
-    """Why what this person says of the commit does not count; None if it does. `made_by` as in `AtForge`."""
-    if login not in rule.people:
-        return f"{login} is not among those who may approve: {', '.join(sorted(rule.people))}"
-    if login in _authors(rule, revision, record, made_by):
-        return f"{login} is among those who made or promoted this commit, and nobody approves their own"
-    return None
-
-
-def _why_not(
-    one: Opinion,
-    rule: ApprovalRule,
-    revision: Revision,
-    plan: str,
-    record: Record,
-    now: datetime,
-    made_by: Sequence[str],
-) -> str | None:
-    if one.plan != plan:
-        return "what the deploy would do has changed since"
-    if now - one.at >= timedelta(seconds=rule.expire_after):
-        return f"it is older than {sentences.span(timedelta(seconds=rule.expire_after))}"
-    return why_not(one.by, rule, revision, record, made_by)
-
-
-def _authors(
-    rule: ApprovalRule, revision: Revision, record: Record, made_by: Sequence[str]
-) -> frozenset[str]:
-    """Of those who may approve the people who made this commit, merged it, or promoted it."""
-    if not rule.prevent_self_approval:
-        return frozenset()
-    made = (revision.author, revision.committer, *revision.co_authors)
-    found = {login for login in rule.people if any(_is(login, person, rule) for person in made)}
-    there = {one.casefold() for one in made_by}
-    found |= {who for who in rule.people if any(one.casefold() in there for one in rule.forge.get(who, ()))}
-    for one in (*record.promoted, *([record.promotion] if record.promotion is not None else [])):
-        if _is_brought(revision, one):
-            by = (Person(name=one.by, email=one.by), *one.people)
-            found |= {login for login in rule.people if any(_is(login, person, rule) for person in by)}
-    return frozenset(found)
-
-
-def _is_brought(revision: Revision, promotion: Promotion) -> bool:
-    """Whether the commit is of this promotion; what may be the merge of its pull request counts as well."""
-    commits = {revision.commit, *([revision.merged.commit] if revision.merged is not None else [])}
-    if not commits.isdisjoint(promotion.commits):
-        return True
-    return promotion.result is Pushing.PROPOSED and revision.committed_at >= promotion.at
-
-
-def _is(login: str, person: Person, rule: ApprovalRule) -> bool:
-    """Whether git's person may be the one with this login: better one too many than one too few."""
-    email, wanted = person.email.casefold(), login.casefold()
-    hidden = _NO_REPLY.match(email)
-    known = {one.casefold() for one in rule.emails.get(login, ())}
-    return (
-        email in known
-        or wanted in (person.name.casefold(), email.partition("@")[0])
-        or (hidden is not None and hidden["login"] == wanted)
-    )
+    verdict, expires = Verdict.CLOSED, None
+    if told.rejected:
+        last = told.rejected[-1]
+        text = f"{last.by} rejected it{f': {last.reason}' if last.reason else ''}"
+        evidence = f"{text.rstrip('.')}. Push another commit, or let {last.by} approve it after all."
+    elif is_enough and asks_forge and (forge is None or forge.trouble is not None):
+        why = (forge.trouble if forge is not None else None) or "it is being asked"
+        evidence = f"{have}, but the forge does not tell who merged it: {sentences.sentence(why)}"
+    elif is_enough:
+        verdict, evidence = Verdict.OPEN, f"{have}."
+        expires = min(one.at for one in told.approved) + timedelta(seconds=rule.expire_after)
+    else:
+        name = record.environment
+        others = [f"{one.by}'s does not count: {why}." for one, why in told.not_counted]
+        who = f"{', '.join(told.may)} may approve it" if told.may else "Nobody is left who may approve it"
+        how = f"`deployer plan {name}` shows what it would do, `deployer approve {name}` approves it."
+        evidence = " ".join([f"{have}.", *others, f"{who}: {how}"])
+    return GateState(name=APPROVALS, verdict=verdict, evidence=evidence, next_check=expires, plan=of.digest)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from deployer.core import commands, gates, sentences
 from deployer.core.commands import USAGE, Declined, GoodRelease
+from deployer.core.gates import GateState, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -105,6 +106,22 @@ def not_by_itself(
         back = f"{where} goes back with {sentences.name(seen)} to what was good there before"
         return _waits(where, target, chosen, back)
     return None
+
+
+def proof(source: Record, chosen: GoodRelease, skipped: Collection[str] = ()) -> GateState:
+    """How the release stands in the source by now, as a gate of a promotion that is open: held, or good.
+
+    `skipped` is what this promotion skips. Without a hold it stays what it was when it was chosen.
+    """
+    where = source.environment
+    hold = source.hold_of(chosen.release.digest)
+    if SOAK in skipped:
+        evidence = f"Whether it is good in {where} is skipped: a hotfix."
+        return GateState(name=SOAK, verdict=Verdict.SKIPPED, evidence=evidence)
+    if hold is not None:
+        return GateState(name=SOAK, verdict=Verdict.CLOSED, evidence=f"{_held(hold, where)}.")
+    evidence = f"{chosen.rollout} made it good in {where} at {sentences.clock(chosen.at)}."
+    return GateState(name=SOAK, verdict=Verdict.OPEN, evidence=evidence)
 
 
 def dropped(source: str, target: str, chosen: GoodRelease) -> str:

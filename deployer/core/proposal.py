@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deployer.core.gates import CheckState, Verdict
+from deployer.core.promotion import SOAK
 from deployer.core.redact import one_line
 
 if TYPE_CHECKING:
@@ -68,12 +69,18 @@ def body(
 
 
 def statuses(target: str, gates: Sequence[GateState]) -> dict[str, tuple[CheckState, str]]:
-    """Each gate as a commit status: its context, and what it says."""
+    """Each gate as a commit status: its context, and what it says.
+
+    What is closed may open; but what failed its own proof, `soak`, is red: it should not be merged.
+    """
+
+    def state(gate: GateState) -> CheckState:
+        if gate.verdict is not Verdict.CLOSED:
+            return CheckState.SUCCESS
+        return CheckState.FAILURE if gate.name == SOAK else CheckState.PENDING
+
     return {
-        f"deployer/{target}/{gate.name}": (
-            CheckState.PENDING if gate.verdict is Verdict.CLOSED else CheckState.SUCCESS,
-            _cut(one_line(gate.evidence), _DESCRIPTION),
-        )
+        f"deployer/{target}/{gate.name}": (state(gate), _cut(one_line(gate.evidence), _DESCRIPTION))
         for gate in gates
     }
 

@@ -164,7 +164,7 @@ def _seen(states: Sequence[State]) -> str:
     told = [_state(state) for state in states[:_STATES]]
     if len(states) > _STATES:
         told.append(f"and {len(states) - _STATES} more")
-    return sentences.sentence("; ".join(told) or "Nothing of it is there")
+    return f"{'; '.join(told).rstrip('.') or 'Nothing of it is there'}."
 
 
 def _state(state: State) -> str:

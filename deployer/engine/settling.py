@@ -244,7 +244,8 @@ class Outcomes:
                 self._ended(edge, last, self.promoted(edge, last.commit, DAEMON, None, None))
                 return
             self._looked[target] = at
-        proposals.tell(standing.head_commit, gates(chosen))
+        proof = promotion.proof(self._ports.store.load(edge.source), chosen, last.skipped)
+        proposals.tell(standing.head_commit, (proof, *gates(chosen)))
 
     def _closed(self, edge: Edge, last: Promotion, found: PullRequest) -> None:
         """The pull request was merged, or closed by somebody, who knows why."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from deployer.core import editor_schema
-from deployer.core.gates import ApprovalRule, Rules
+from deployer.core.approvals import ApprovalRule
+from deployer.core.gates import Rules
 from deployer.core.redact import quote
 from deployer.core.windows import Recurring
 from deployer.settings import _addresses as addresses

@@ -14,7 +14,7 @@ from deployer.adapters.git import Copier, GitUnavailable, Writer
 from deployer.adapters.store import SqlStore
 from deployer.core import copying
 from deployer.core.commands import INVALID, Declined, GoodRelease
-from deployer.core.events import Promoted, PromotionAsked, PromotionFailed, Proposed, Seen
+from deployer.core.events import Promoted, PromotionAsked, PromotionFailed, Proposed, RollbackAsked, Seen
 from deployer.core.gates import GateState, Verdict
 from deployer.core.record import Pushing
 from deployer.core.yaml import load
@@ -428,7 +428,8 @@ def test_who_closes_it_has_a_reason(forged: tuple[Folders, FakeForge]) -> None:
     done(promoter.promote("production", actor="ada"), Outcome.PROPOSED)
     assert [one.number for one in site.facts("production", Proposed)] == [1, 2]
     promoter.tend("production", lambda _: (gate("windows", Verdict.OPEN),))
-    assert list(fake.statuses(site.facts("production", Proposed)[1].head)) == ["deployer/production/windows"]
+    told = fake.statuses(site.facts("production", Proposed)[1].head)
+    assert list(told) == ["deployer/production/soak", "deployer/production/windows"]
 
 
 def test_nothing_in_a_pull_request_is_markup_of_somebody_else(forged: tuple[Folders, FakeForge]) -> None:
@@ -476,6 +477,7 @@ def test_gates_are_statuses_of_the_pull_request(forged: tuple[Folders, FakeForge
     page = "https://deployer.example/env/production"
     closed = tend(gate("windows", Verdict.CLOSED), gate("requires", Verdict.OPEN))
     assert closed == {
+        "deployer/production/soak": ("success", page),
         "deployer/production/windows": ("pending", page),
         "deployer/production/requires": ("success", page),
     }
@@ -489,6 +491,37 @@ def test_gates_are_statuses_of_the_pull_request(forged: tuple[Folders, FakeForge
     tend()
     standing = site.forge.open_pull_request(HEAD, BRANCH)
     assert standing is None
+
+
+def test_a_pull_request_of_what_is_held_by_now_is_red(forged: tuple[Folders, FakeForge]) -> None:
+    """Staging rolled it back: who merges it all the same has been told."""
+    site, fake = forged
+    six = site.write(text(6))
+    three = site.store.good_releases("staging")[0]
+    site.make_good("staging", six)
+    promoter = site.promoter()
+    done(promoter.promote("production", actor="ada"), Outcome.PROPOSED)
+    (proposed,) = site.facts("production", Proposed)
+
+    def soak() -> tuple[str, str]:
+        promoter.tend("production", lambda _: ())
+        state, description, _ = fake.statuses(proposed.head)["deployer/production/soak"]
+        return state, description
+
+    state, description = soak()
+    assert (state, description.startswith("staging#2 made it good in staging at ")) == ("success", True)
+    back = RollbackAsked(
+        at=datetime.now(UTC),
+        actor="ada",
+        reason="it leaks",
+        release=three.release,
+        policy=three.policy,
+        made_good=three.rollout,
+        nonce=three.nonce,
+    )
+    site.commit(site.store.load("staging"), [back])
+    name = f'{six.revision.short} "prices"'
+    assert soak() == ("failure", f"{name} is held in staging (rolled back by ada: it leaks).")
 
 
 def test_a_forge_that_is_down_fails_the_promotion_with_a_sentence(forged: tuple[Folders, FakeForge]) -> None:

@@ -148,7 +148,7 @@ def test_a_commit_goes_from_dev_to_production(tmp_path: Path) -> None:
         assert re.search(r'name="plan" value="(.*?)"', page.text)[1] == plan["digest"]  # type: ignore[index] # it is there
         for typed, code, said in (
             ("n", 7, "Nothing was done."),
-            ("y", 0, "Lin rejected it: too dear."),
+            ("y", 0, "lin rejected it: too dear."),
         ):
             with at_a_terminal(site, "reject", "production", "--reason", "too dear", token=lin) as at:
                 shown = at.read_until("Reject this for production?", within=60)

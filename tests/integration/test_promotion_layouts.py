@@ -6,6 +6,7 @@ All three environments follow `main`, each a folder of its own. Only Ray is a fa
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,7 +187,7 @@ def test_a_pull_request_brings_it_and_its_review_lets_it_in(tmp_path: Path, kind
             # Somebody looks at it, and somebody else merges it.
             head = made.repo.head(BRANCH)
             assert head is not None
-            fake.add_review(pull.number, "lin-gh", "approved", at=None)
+            fake.add_review(pull.number, "lin-gh", "approved", at=datetime.now(UTC))
             made.repo.branch("main", head)
             fake.merge(pull.number, "ada-gh", head)
             made.json("sync", "production")

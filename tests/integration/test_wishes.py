@@ -14,8 +14,9 @@ from click.testing import CliRunner
 
 from deployer.adapters.store import SqlStore
 from deployer.cli.main import cli
+from deployer.core.approvals import ApprovalRule
 from deployer.core.events import Approved
-from deployer.core.gates import ApprovalRule, Gating, Rules
+from deployer.core.gates import Gating, Rules
 from deployer.core.record import evolve
 from deployer.core.status import status, view
 from deployer.web import Service

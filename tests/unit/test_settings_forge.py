@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.repositories import forge_access
+from deployer.core.approvals import ApprovalRule
 from deployer.core.errors import InvalidConfig
-from deployer.core.gates import ApprovalRule
 from deployer.settings import Forge, gate_rules
 from tests.support.settings_files import NO_ENV, SMALL, errors, read
 

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from deployer.core.gates import ApprovalRule, Rules
+from deployer.core.approvals import ApprovalRule
+from deployer.core.gates import Rules
 from deployer.core.windows import Fixed, Recurring
 from deployer.settings import Gates, explained, gate_rules
 from tests.support.settings_files import NO_ENV, errors, read

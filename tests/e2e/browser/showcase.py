@@ -18,7 +18,8 @@ from deployer.adapters.git import Lane
 from deployer.adapters.store import SqlStore
 from deployer.adapters.store.search import Search
 from deployer.core import sentences
-from deployer.core.gates import ApprovalRule, Gating, Rules
+from deployer.core.approvals import ApprovalRule
+from deployer.core.gates import Gating, Rules
 from deployer.core.status import Freshness
 from deployer.core.types import Absent, Desired, Person, Policy, Release, Revision, ServeConfig
 from deployer.core.windows import Fixed, Recurring

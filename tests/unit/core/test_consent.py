@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deployer.core import consent
+from deployer.core.approvals import ApprovalRule
 from deployer.core.commands import Accepted, Declined
 from deployer.core.events import Approved, Refused, Rejected, SyncAsked
-from deployer.core.gates import ApprovalRule, Rules
+from deployer.core.gates import Rules
 from deployer.core.record import evolve
 from tests.support.build import at, record_of, release, seen
 from tests.unit.core.test_commands import good
@@ -60,6 +62,20 @@ def test_an_approval_is_for_what_it_would_do() -> None:
     assert isinstance(other, Accepted)
     assert again.message.endswith("as 1 of 2.")
     assert other.message.endswith("as 2 of 2.")
+
+
+def test_only_what_counts_is_counted() -> None:
+    """Neither what is too old by now, nor one of somebody who may not approve any more."""
+    answer = approve()
+    assert isinstance(answer, Accepted)
+    record = evolve(WAITS, answer.events[0])
+    late = approve(record, login="bob", actor="bob (token y)", now=NOW + timedelta(days=8))
+    assert isinstance(late, Accepted)
+    assert late.message.endswith("as 1 of 2.")
+    only_bob = Rules(approvals=ApprovalRule(required=2, people=frozenset({"bob"})))
+    other = approve(record, only_bob, login="bob", actor="bob (token y)")
+    assert isinstance(other, Accepted)
+    assert other.message.endswith("as 1 of 2.")
 
 
 def test_a_rejection_needs_a_reason() -> None:

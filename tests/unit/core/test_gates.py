@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.core import gates
+from deployer.core.approvals import ApprovalRule, why_not
 from deployer.core.effect import effect
 from deployer.core.events import (
     Approved,
@@ -30,7 +31,6 @@ from deployer.core.events import (
     SyncAsked,
 )
 from deployer.core.gates import (
-    ApprovalRule,
     AtForge,
     CheckState,
     ForgeCheck,
@@ -168,10 +168,10 @@ def test_who_opened_or_merged_the_pull_request_does_not_approve_it() -> None:
     """By the names that they have at the forge; unless nobody minds."""
     rule = ApprovalRule(required=1, people=frozenset({"lin", "bob"}), forge={"lin": ("Lin-GH",)})
     record = record_of(*WANTS_B)
-    assert gates.why_not("lin", rule, B.revision, record, ("lin-gh",)) is not None
-    assert gates.why_not("bob", rule, B.revision, record, ("lin-gh",)) is None
+    assert why_not("lin", rule, B.revision, record, ("lin-gh",)) is not None
+    assert why_not("bob", rule, B.revision, record, ("lin-gh",)) is None
     easy = replace(rule, prevent_self_approval=False)
-    assert gates.why_not("lin", easy, B.revision, record, ("lin-gh",)) is None
+    assert why_not("lin", easy, B.revision, record, ("lin-gh",)) is None
     plan = effect(B, Policy(), LIVE, record, {}).digest
     said_so = Approved(at=at(60), actor="lin (token x)", plan=plan, digest=B.digest, commit=B.revision.commit)
     rules = Rules(approvals=rule)
@@ -219,11 +219,11 @@ def test_who_asked_for_a_pull_request_does_not_approve_its_merge() -> None:
     )
     wanted = B.revision
     late = record_of(asked, opened, *WANTS_B)
-    assert gates.why_not("lin", rule, wanted, late) is not None
+    assert why_not("lin", rule, wanted, late) is not None
     early = record_of(replace(asked, at=at(40)), replace(opened, at=at(41)), *WANTS_B)
-    assert gates.why_not("lin", rule, wanted, early) is None
+    assert why_not("lin", rule, wanted, early) is None
     merge = replace(wanted, merged=Merged(commit="badcafe"))
-    assert gates.why_not("lin", rule, merge, early) is not None
+    assert why_not("lin", rule, merge, early) is not None
 
 
 # --- windows and freezes -------------------------------------------------------------------------------
@@ -396,9 +396,9 @@ def test_a_rejection_closes_it_until_the_same_person_approves() -> None:
     closed = approvals(said("lin"), no)
     assert closed.verdict is Verdict.CLOSED
     assert closed.evidence == (
-        "Bob rejected it: not on Friday. Push another commit, or let bob approve it after all."
+        "bob rejected it: not on Friday. Push another commit, or let bob approve it after all."
     )
-    assert approvals(said("lin"), said("bob", 70, rejects=True)).evidence.startswith("Bob rejected it. ")
+    assert approvals(said("lin"), said("bob", 70, rejects=True)).evidence.startswith("bob rejected it. ")
     assert approvals(said("lin"), no, said("bob", 80)).verdict is Verdict.OPEN
 
 
@@ -407,7 +407,7 @@ def test_a_rejection_does_not_pass_by_itself() -> None:
     no = said("bob", 60, rejects=True, reason="a leak")
     late = approvals(no, said("lin", 60 + 3000), second=60 + 3601)
     assert late.verdict is Verdict.CLOSED
-    assert "Bob rejected it: a leak." in late.evidence
+    assert "bob rejected it: a leak." in late.evidence
     other = said("bob", 60, rejects=True, plan="sha256:other")
     assert approvals(other, said("lin")).verdict is Verdict.CLOSED
     stranger = said("mallory", 60, rejects=True)
@@ -481,8 +481,8 @@ def test_who_promoted_it_does_not_approve_it(who: str) -> None:
     plain = ((asked,), (asked, done), (asked, done, *later), (asked, done, later[0]))
     for events in (*plain, (of_copy, copied), (of_copy, proposed)):
         record = record_of(*good(1, A), *events, seen(B, 50), said("lin"))
-        assert gates.why_not("lin", rule, B.revision, record) is not None
-        assert gates.why_not("bob", rule, B.revision, record) is None
+        assert why_not("lin", rule, B.revision, record) is not None
+        assert why_not("bob", rule, B.revision, record) is None
 
 
 def test_who_made_a_commit_that_is_brought_along_does_not_approve_it() -> None:
@@ -492,9 +492,9 @@ def test_who_made_a_commit_that_is_brought_along_does_not_approve_it() -> None:
     assert isinstance(asked, PromotionAsked)
     along = replace(asked, people=(lin,))
     asked_for, there = (record_of(*good(1, A), *events, seen(B, 50)) for events in ((along,), (along, done)))
-    assert gates.why_not("lin", RULE, B.revision, asked_for) is not None
-    assert gates.why_not("lin", RULE, B.revision, there) is not None
-    assert gates.why_not("lin", RULE, C.revision, there) is None
+    assert why_not("lin", RULE, B.revision, asked_for) is not None
+    assert why_not("lin", RULE, B.revision, there) is not None
+    assert why_not("lin", RULE, C.revision, there) is None
 
 
 def test_nothing_can_be_approved_out_of_sight() -> None:

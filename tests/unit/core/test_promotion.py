@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from deployer.core import promotion
+from deployer.core import promotion, sentences
 from deployer.core.commands import REFUSED, USAGE, Declined, GoodRelease
 from deployer.core.events import (
     Applied,
@@ -25,6 +25,7 @@ from deployer.core.events import (
     Seen,
     Started,
 )
+from deployer.core.gates import Verdict
 from deployer.core.record import Record, fold
 from deployer.core.types import Policy, Release
 from tests.support.build import at, record_of, release, revision
@@ -118,6 +119,24 @@ def test_what_a_person_rolled_back_is_not_promoted() -> None:
     assert why == (
         "All that was good in staging is held there, so there is nothing to promote to production."
         " Push a fix to staging."
+    )
+
+
+def test_a_promotion_that_is_open_tells_how_its_proof_stands() -> None:
+    """Good once is good, until it is held there; a hotfix never had one."""
+    (chosen_one,) = releases((2, B))
+    source = record_of(*good(1, A), *good(2, B))
+    stands = promotion.proof(source, chosen_one)
+    assert (stands.name, stands.verdict) == ("soak", Verdict.OPEN)
+    assert stands.evidence == f"staging#2 made it good in staging at {sentences.clock(at(2))}."
+    back = RollbackAsked(at=at(3), actor="ada", reason="slow", release=A, made_good="staging#1")
+    held = promotion.proof(record_of(*good(1, A), *good(2, B), back), chosen_one)
+    assert held.verdict is Verdict.CLOSED
+    assert held.evidence == f'{B.revision.short} "commit b" is held in staging (rolled back by ada: slow).'
+    hotfix = promotion.proof(source, chosen_one, ("soak",))
+    assert (hotfix.verdict, hotfix.evidence) == (
+        Verdict.SKIPPED,
+        "Whether it is good in staging is skipped: a hotfix.",
     )
 
 

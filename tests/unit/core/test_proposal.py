@@ -86,3 +86,11 @@ def test_each_gate_is_a_status(verdict: Verdict, state: CheckState) -> None:
     assert found is state
     assert len(description) <= 140
     assert description.startswith("It opens\\nat nine.")
+
+
+def test_what_failed_its_own_proof_is_red() -> None:
+    """No time opens that."""
+    gate = GateState(name="soak", verdict=Verdict.CLOSED, evidence="It is held.")
+    assert proposal.statuses("production", [gate]) == {
+        "deployer/production/soak": (CheckState.FAILURE, "It is held.")
+    }

@@ -102,7 +102,7 @@ SENTENCES: list[tuple[Event, str]] = [
                 UPDATING,
             )
         ),
-        "Fruit DEPLOYING: Building; fruit / Mango UPDATING 1 of 3 replicas, 2 failed to start;"
+        "fruit DEPLOYING: Building; fruit / Mango UPDATING 1 of 3 replicas, 2 failed to start;"
         " fruit / Mango UPDATING 1 of 3 replicas; fruit / Mango UPDATING 1 of 3 replicas; and 1 more.",
     ),
     (Healthy(at=at(0), rollout=ROLLOUT), "It stayed healthy for the whole stability window."),

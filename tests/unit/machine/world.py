@@ -17,7 +17,8 @@ from hypothesis import reject
 from deployer.adapters.serve import Rejected, Unclear
 from deployer.core import commands, consent, gates, lineage
 from deployer.core import decide as policy
-from deployer.core.gates import ApprovalRule, Gating, Proof, Rules
+from deployer.core.approvals import ApprovalRule
+from deployer.core.gates import Gating, Proof, Rules
 from deployer.core.live import App, Live, Observation
 from deployer.core.record import Record, Rollout, evolve, fold
 from deployer.core.rest import IDLE_SECONDS

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from deployer.core import body, gates, sentences, telling
+from deployer.core.approvals import ApprovalRule
 from deployer.core.events import Promoted, PromotionAsked, Seen
-from deployer.core.gates import ApprovalRule, Gating, Proof, Rules
+from deployer.core.gates import Gating, Proof, Rules
 from deployer.core.record import evolve
 from deployer.core.status import status, view
 from deployer.web.models import masks
