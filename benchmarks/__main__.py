@@ -19,6 +19,7 @@ from benchmarks import (
     front_page,
     idle,
     idle_poll,
+    past,
     plan,
     push_to_healthy,
     push_to_put,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Any], dict[str, Any]], Any, Any]] = {
     "webhooks": (webhooks.run, 30.0, 2.0),
     "front_page": (front_page.run, 200, 10),
     "terminal": (terminal.run, 10, 1),
+    "past": (past.run, 132_500, 1000),
     "faces": (faces.run, 20.0, 5.0),
 }
 """By name: what runs it, and its size in full and with --quick."""

@@ -24,6 +24,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import func, select
+
 from benchmarks.site import percentile
 from deployer.adapters.store import SqlStore, tables
 from tests.support import large_store
@@ -32,6 +34,8 @@ from tests.support.store_faces import standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy import Table
 
     from tests.support.store_faces import StoreFaces
 
@@ -47,7 +51,7 @@ def run(rollouts: int) -> dict[str, Any]:
     rounds = _ROUNDS if rollouts >= 100 else 20
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder, "deployer.db")
-        shutil.copyfile(_made(rollouts), path)
+        shutil.copyfile(made(rollouts), path)
         names = [f"env-{number:03}" for number in range(_ENVIRONMENTS)]
         faces = stack.enter_context(standing(path, names))
         for name in names:
@@ -57,7 +61,7 @@ def run(rollouts: int) -> dict[str, Any]:
         gc.freeze()
         return {
             "environments": len(names),
-            "rollouts": _count(path),
+            "rollouts": count(path, tables.ROLLOUTS),
             **asyncio.run(_measure(faces, rounds)),
         }
 
@@ -135,24 +139,25 @@ async def _get(faces: StoreFaces, path: str, accept: str) -> int:
     return len(answer.body)
 
 
-def _made(rollouts: int) -> Path:
-    """A store as it is after years, made now or by a run before."""
+def made(rollouts: int, environments: int = _ENVIRONMENTS) -> Path:
+    """A store as it is after years, made now or by a run before. `rollouts` are of each environment."""
     source = "".join(inspect.getsource(module) for module in (large_store, tables))
-    digest = hashlib.sha256(f"{_ENVIRONMENTS} {rollouts} {source}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{environments} {rollouts} {source}".encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir(), f"deployer-benchmark-{digest}.db")
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder:
             new = Path(folder, "made.db")
-            large_store.make(new, environments=_ENVIRONMENTS, rollouts=rollouts)
+            large_store.make(new, environments=environments, rollouts=rollouts)
             # Beside the store SQLite has its log, which is empty once it is closed.
             shutil.move(new, path)
     return path
 
 
-def _count(path: Path) -> int:
+def count(path: Path, table: Table) -> int:
+    """How many rows a table of the store has."""
     store = SqlStore.open_readonly(path)
     try:
         with store.database.reading() as connection:
-            return int(connection.exec_driver_sql("SELECT COUNT(*) FROM rollouts").scalar_one())
+            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
     finally:
         store.close()

@@ -121,6 +121,11 @@ class Daemon:
         }
         return self._ask_patiently("GET", path, params=params)
 
+    def download(self, path: str) -> bytes:
+        """The file at a path below /api/v1. Raises as `get` does."""
+        found: bytes = self._ask_patiently("GET", path, is_file=True)
+        return found
+
     def post(self, environment: str, command: str, order: dict[str, Any]) -> dict[str, Any]:
         """Command, once: also if it has to be sent again. Raises as `get` does."""
         answer: dict[str, Any] = self.write(_path(environment, command), order)
@@ -173,12 +178,22 @@ class Daemon:
                     raise lost or error from error
             time.sleep(_AGAIN_SECONDS)
 
-    def _ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, **parts: Any) -> Any:  # noqa: ANN401
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        is_file: bool = False,
+        **parts: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         token = self._place.find()
         sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token is not None else {})}
         answer = self._request(method, f"{_API}{path}", (_CONNECT_SECONDS, _ANSWER_SECONDS), sent, parts)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise self._place.no_token()
+        if is_file and answer.status_code == HTTPStatus.OK:
+            return answer.content
         return understood(answer, self.url)
 
     def _request(

@@ -34,6 +34,8 @@ _GOOD = """
 SELECT id, data FROM rollouts WHERE environment = ? AND result = 'good' ORDER BY started_event DESC LIMIT 20
 """
 
+_ROLLOUTS = "SELECT id, data FROM rollouts ORDER BY started_event DESC LIMIT 20"
+
 _WORD = re.compile(r"[\w.#@-]+", re.ASCII)
 
 _SKIPPABLE = ("requires", "checks", "freezes", "windows", "drift", "capacity")
@@ -76,6 +78,11 @@ def environments(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 def releases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:  # noqa: ARG001 - click's signature
     """The good releases of the environment that is named, the newest first."""
     return _items(_releases(ctx), incomplete)
+
+
+def rollouts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:  # noqa: ARG001 - as above
+    """The newest rollouts of all environments."""
+    return _items(_rollouts(ctx), incomplete)
 
 
 def applications(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:  # noqa: ARG001 - as above
@@ -124,6 +131,14 @@ def _releases(ctx: click.Context) -> Iterator[tuple[str, str]]:
     for id_, data in _rows(ctx, _GOOD, _environment(ctx)):
         release = json.loads(data)["release"]
         yield str(id_), f"{release['revision'][:7]} {release['subject']}"
+
+
+def _rollouts(ctx: click.Context) -> Iterator[tuple[str, str]]:
+    import json
+
+    for id_, data in _rows(ctx, _ROLLOUTS):
+        entry = json.loads(data)
+        yield str(id_), f"{entry['result']}: {entry['release']['revision'][:7]} {entry['release']['subject']}"
 
 
 def _applications(ctx: click.Context) -> Iterator[tuple[str, str]]:

@@ -83,6 +83,9 @@ def emit(data: Sequence[dict[str, Any]] | dict[str, Any], output: str) -> None:
     """Print for scripts."""
     if output == "json":
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    elif output == "jsonl":
+        for item in [data] if isinstance(data, dict) else data:
+            emit_line(item, "json")
     else:
         click.echo(as_yaml(data), nl=False)
 

@@ -8,24 +8,30 @@ whatever was started is stopped on every way out.
 
 from __future__ import annotations
 
+import hashlib
+import platform
 import resource
 import signal
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from deployer import __version__
 from deployer.adapters import statedir
 from deployer.adapters.serve import Secrecy, ServeCluster
-from deployer.adapters.store import SqlStore
+from deployer.adapters.store import SqlStore, StoreError, revision
 from deployer.adapters.store.search import Search
 from deployer.cli import faces, promotions
 from deployer.cli.context import STORE_FILE
 from deployer.cli.repositories import access, signers, source
+from deployer.core.events import DaemonStarted, DaemonStopped
 from deployer.engine import tracing
 from deployer.engine.at_forge import ForgeWatch, Place
 from deployer.engine.auto_promoting import AutoPromoter
 from deployer.engine.controller import Controller
 from deployer.engine.gating import Gatings
+from deployer.engine.journal import Journal
 from deployer.engine.outbox import Outbox
 from deployer.engine.promoting import Promoter
 from deployer.engine.reconcile import Listener, Reconciler
@@ -65,6 +71,7 @@ def running(
         stack.enter_context(statedir.lock(settings.state_dir))
         path = settings.state_dir / STORE_FILE
         store = stack.enter_context(closing(SqlStore.open(path)))
+        first = stack.enter_context(ExitStack())
         ready = stack.enter_context(faces.prepared(settings))
         secrecies = {name: Secrecy() for name in settings.environments}
         clusters = _clusters(settings, secrecies, stack)
@@ -147,6 +154,12 @@ def running(
             wake=queue.add,
             gating=gatings.of,
         )
+        journal = Journal(
+            store, environments=settings.environments, commit=reconciler.commit, now=lambda: datetime.now(UTC)
+        )
+        journal.write(_started(settings))
+        # The last of all: nothing is done after it.
+        first.callback(_stopped, journal)
         controller = Controller(
             environments=tuple(settings.environments),
             passes=measured.passes(passes.of(reconciler)),
@@ -167,6 +180,7 @@ def running(
             look_now=sources.look_now,
             now=lambda: datetime.now(UTC),
             commit=reconciler.commit,
+            seen=partial(promotions.seen, search),
         )
         promoting = AutoPromoter(
             promoter, load=store.load, may=gatings.may_promote, gates=gatings.before_push
@@ -187,6 +201,7 @@ def running(
             commit=reconciler.commit,
             enqueue=lambda name: queue.add(name, front=True),
             now=lambda: datetime.now(UTC),
+            journal=journal,
         )
         stack.enter_context(
             faces.serving(
@@ -203,6 +218,7 @@ def running(
                 now=lambda: datetime.now(UTC),
                 gating=gatings.of,
                 promoter=promoter,
+                journal=journal,
                 by_itself=promoting,
             )
         )
@@ -212,6 +228,25 @@ def running(
         promoting.start()
         watch.start()
         yield controller
+
+
+def _started(settings: Settings) -> DaemonStarted:
+    clusters = {name: one.cluster.address for name, one in settings.environments.items()}
+    return DaemonStarted(
+        at=datetime.now(UTC),
+        version=__version__,
+        python=platform.python_version(),
+        schema=revision.NEWEST,
+        # What they hold of secrets are names of files.
+        settings=f"sha256:{hashlib.sha256(settings.model_dump_json().encode()).hexdigest()}",
+        clusters=clusters,
+    )
+
+
+def _stopped(journal: Journal) -> None:
+    """That it cannot be written is no reason not to stop: the log says then that it did not end in order."""
+    with suppress(StoreError):
+        journal.write(DaemonStopped(at=datetime.now(UTC)))
 
 
 def _page(settings: Settings, environment: str) -> str | None:

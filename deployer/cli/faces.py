@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from deployer.adapters.store import SqlStore
     from deployer.core.gates import Gating
+    from deployer.engine.journal import Journal
     from deployer.engine.promoting import Promoter
     from deployer.engine.sources import Sources
     from deployer.settings import Setting, Settings
@@ -99,6 +100,7 @@ def serving(
     now: Callable[[], datetime],
     gating: Callable[[str, str | None], Gating],
     promoter: Promoter,
+    journal: Journal,
     by_itself: ByItself | None = None,
 ) -> Iterator[str]:
     """Serve inside the `with` block; gives the URL for this machine. The state directory is locked.
@@ -126,6 +128,7 @@ def serving(
         answers=answers,
         ready=_Readiness(answers, now),
         promotions=Promotions(promoter, service, models, by_itself),
+        write=journal.write,
     )
     web = settings.server
     door = Door(

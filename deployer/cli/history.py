@@ -1,13 +1,14 @@
-"""`deployer history`: the rollouts, newest first."""
+"""`deployer history`: the rollouts, newest first; and what was live at a moment."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import click
 
-from deployer.cli import completing, context, reads
+from deployer.cli import completing, context, moments, reads
 from deployer.cli.main import common_options, option
 from deployer.cli.tables import ago, print_table, short
 from deployer.cli.when import When
@@ -30,7 +31,13 @@ _RESULTS = ("in_progress", "good", "failed", "superseded", "cancelled")
 @click.option(
     "--author", metavar="NAME", help="Only commits of this author: `Ada`, or `Ada <ada@example.com>`."
 )
-@common_options
+@click.option(
+    "--at",
+    type=moments.AMoment(),
+    help="What was live in ENVIRONMENT then, and who approved it: now, 2h (ago), 2026-11-03T14:00 (of this"
+    " machine's zone), or a full time.",
+)
+@partial(common_options, more=("jsonl",))
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -41,10 +48,14 @@ def command(
     since: datetime | None,
     until: datetime | None,
     author: str | None,
+    at: moments.Moment | None,
     config: str | None,  # noqa: ARG001 - read from ctx
     output: str | None,  # noqa: ARG001 - read from ctx
 ) -> None:
-    """List the rollouts of every environment (or of ENVIRONMENT), newest first."""
+    """List the rollouts of every environment (or of ENVIRONMENT), newest first; or tell what was live."""
+    if at is not None:
+        moments.show(ctx, environment, at)
+        return
     wish = reads.Wish(
         environment=environment, kind=kind, result=result, since=since, until=until, author=author
     )

@@ -52,6 +52,7 @@ _COMMANDS = {
     "status": ("deployer.cli.status", "Show what every environment runs, and why."),
     "explain": ("deployer.cli.explain", "Show why an environment is as it is, policy line by policy line."),
     "history": ("deployer.cli.history", "List rollouts, newest first."),
+    "rollouts": ("deployer.cli.rollouts", "Show one rollout in full, and pack its evidence for a ticket."),
     "stats": ("deployer.cli.stats", "Show how often, how fast and how well it deploys (DORA)."),
     "sync": ("deployer.cli.sync", "Look at git now, and wait until its newest commit is good."),
     "promote": ("deployer.cli.promote", "Promote a commit that is good in one environment to the next."),
@@ -160,13 +161,17 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def common_options(function: Any) -> Any:  # noqa: ANN401 - click decorates any callable
-    """Add -c/--config and -o/--output, which every command takes before or after its name."""
+def common_options(function: Any, *, more: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - click decorates any callable
+    """Add -c/--config and -o/--output, which every command takes before or after its name.
+
+    `more` are forms that this command alone can print.
+    """
+    *forms, last = "json", "yaml", *more
     function = click.option(
         "-o",
         "--output",
-        type=click.Choice(["table", "json", "yaml"]),
-        help="How to print: a table for people, json or yaml for scripts.",
+        type=click.Choice(["table", *forms, last]),
+        help=f"How to print: a table for people, {', '.join(forms)} or {last} for scripts.",
     )(function)
     return click.option(
         "-c",

@@ -19,6 +19,9 @@ from deployer.core.events import (
     Approved,
     Cancelled,
     Checked,
+    CommandRefused,
+    DaemonStarted,
+    DaemonStopped,
     Drifted,
     DriftEnded,
     Event,
@@ -47,6 +50,8 @@ from deployer.core.events import (
     Started,
     Superseded,
     SyncAsked,
+    TokenCreated,
+    TokenRevoked,
 )
 from deployer.core.scrub import plain
 from deployer.core.telling import says
@@ -208,6 +213,10 @@ def _line(record: Record, event: Event) -> tuple[str, str] | None:
             return _WISHES[event.type], f"{says(event).removesuffix('.')}, {_by(event)}"
         case Promoted() | Proposed() | PromotionFailed():
             return "promote", says(event)
+        case CommandRefused():
+            return "refused", f"{says(event).removesuffix('.')}, {_by(event)}"
+        case DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+            return "daemon", says(event)
         case _:
             assert_never(event)
 

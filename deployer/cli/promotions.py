@@ -20,11 +20,16 @@ from deployer.engine.ways import Edge
 _PERMISSIONS = {"contents": "read", "pull_requests": "write", "statuses": "write", "checks": "read"}
 """What a GitHub App must be allowed for pull requests, statuses and reviews."""
 
+_SEEN = 200
+"""Commits that git wanted since a promotion are looked through for who made them."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from deployer.adapters.forge import Forge
     from deployer.adapters.git import Copier, Writer
+    from deployer.adapters.store.search import Search
+    from deployer.core.events import Seen
     from deployer.settings import Settings
 
 
@@ -50,6 +55,15 @@ def edges(settings: Settings) -> Iterator[Edge]:
             fields=FieldPolicy(move=frozenset(promote.move), keep=frozenset(promote.keep)),
             by_pull_request=promote.by == "pull-request",
         )
+
+
+def seen(search: Search, environment: str) -> list[Seen]:
+    """What git wanted there, newest first, as far back as matters."""
+    from deployer.adapters.store.filters import EventFilter
+    from deployer.core.events import Seen
+
+    found = search.events(EventFilter(environment=environment, type="seen"), limit=_SEEN)
+    return [one.event for one in found if isinstance(one.event, Seen)]
 
 
 def writers(settings: Settings) -> dict[str, Writer]:

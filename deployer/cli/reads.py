@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from deployer.cli import context, server
 from deployer.cli.client import Daemon, possible_environment
-from deployer.cli.main import Failure
+from deployer.cli.main import Exit, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +62,9 @@ class Reads(Protocol):
 
     def history(self, wish: Wish, limit: int) -> list[dict[str, Any]]:
         """The newest rollouts first."""
+
+    def at(self, environment: str, time: datetime | None) -> dict[str, Any]:
+        """What was live at this time, and who brought it; None is now. Raises Failure for the future."""
 
     def explain(self, environment: str) -> dict[str, Any] | None:
         """Why it is as it is; None if the daemon has not looked at it yet."""
@@ -123,6 +126,17 @@ class FromStore:
 
         found = Search(self._store().database).rollouts(RolloutFilter(**asdict(wish)), limit=limit)
         return [to_json(one.entry) for one in found]
+
+    def at(self, environment: str, time: datetime | None) -> dict[str, Any]:
+        """In one read."""
+        from deployer.adapters.store.moments import Moments
+        from deployer.core import past, past_told
+
+        now = datetime.now(UTC)
+        why = past.refused(environment, time, now) if time is not None else None
+        if why is not None:
+            raise Failure(why, Exit.USAGE)
+        return past_told.to_json(*Moments(self._store().database).at(environment, time or now))
 
     def explain(self, environment: str) -> dict[str, Any] | None:
         """Made of the status that was published last."""
@@ -187,6 +201,11 @@ class FromApi:
             if before is None:
                 break
         return found[:limit]
+
+    def at(self, environment: str, time: datetime | None) -> dict[str, Any]:
+        """As it says."""
+        found: dict[str, Any] = self._daemon.read(f"/environments/{environment}/at", time=time)
+        return found
 
     def explain(self, environment: str) -> dict[str, Any] | None:
         """As it says."""

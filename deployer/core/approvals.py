@@ -117,12 +117,15 @@ def _authors(
     """Of those who may approve the people who made this commit, merged it, or promoted it."""
     if not rule.prevent_self_approval:
         return frozenset()
-    made = (revision.author, revision.committer, *revision.co_authors)
+    is_wanted = record.seen is not None and record.seen.revision.commit == revision.commit
+    # A later commit that changes nothing here is not what is deployed by it.
+    revisions = (revision, *((record.first,) if is_wanted and record.first is not None else ()))
+    made = {who for one in revisions for who in (one.author, one.committer, *one.co_authors)}
     found = {login for login in rule.people if any(_is(login, person, rule) for person in made)}
     there = {one.casefold() for one in made_by}
     found |= {who for who in rule.people if any(one.casefold() in there for one in rule.forge.get(who, ()))}
     for one in (*record.promoted, *([record.promotion] if record.promotion is not None else [])):
-        if _is_brought(revision, one):
+        if any(_is_brought(each, one) for each in revisions):
             by = (Person(name=one.by, email=one.by), *one.people)
             found |= {login for login in rule.people if any(_is(login, person, rule) for person in by)}
     return frozenset(found)

@@ -318,9 +318,9 @@ def _overtaken(
     superseded = Superseded(at=now, rollout=rollout.id, by=wanted.release.revision.commit)
     after = evolve(record, superseded)
     newer = rest.waiting(wanted, live, after, now, neighbours, gating)
-    if not isinstance(newer, Desired):
+    if not isinstance(newer, rest.Cleared):
         return None
-    return Note(line=6, events=(superseded, rollouts.deploy(newer, live, after, now)))
+    return Note(line=6, events=(superseded, rest.start(newer, live, after, now, neighbours)))
 
 
 def _put(

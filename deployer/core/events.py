@@ -18,6 +18,9 @@ from deployer.core.types import Person, Policy, Release, Signature
 DAEMON = "deployer"
 """The actor of what the daemon does on its own."""
 
+DAEMON_LOG = "@deployer"
+"""The log of what happens to the daemon itself. No environment can be called so."""
+
 
 class Kind(StrEnum):
     """Why a rollout exists."""
@@ -154,6 +157,15 @@ class Refused(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateEvidence:
+    """How a gate stood when a deploy began: `verdict` is `open` or `skipped`, `evidence` a sentence."""
+
+    name: str
+    verdict: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Fact):
     """A rollout began: the durable intent for its first PUT.
 
@@ -163,7 +175,9 @@ class Started(Fact):
     must be another version to Serve (see `deployer.core.body`). `leaving` are the replicas that must be gone
     at the end, because the code of their application changes. `starting` is how many replicas of a
     deployment (`app/deployment`) were starting before, of those that told of trouble: Serve counts their
-    failures as the new version's.
+    failures as the new version's. `gates` are those that a deploy passed, in their order; `effect` is the
+    digest of what it was about to do (`core.effect`), which approvals are for; both are empty for what
+    waits for no gate. `ray_version` and `session` are of the cluster as it was seen just before.
     """
 
     type: Literal["started"] = "started"
@@ -178,6 +192,10 @@ class Started(Fact):
     nonce: str = ""
     leaving: tuple[str, ...] = ()
     starting: Mapping[str, int] = field(default_factory=dict)
+    gates: tuple[GateEvidence, ...] = ()
+    effect: str = ""
+    ray_version: str = ""
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -480,6 +498,62 @@ class PromotionFailed(Fact):
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRefused(Fact):
+    """A person wanted something of this environment that the rules, or their rights, do not allow.
+
+    `command` is what they typed or pressed, such as `rollback`; `why` the sentence that they were told.
+    """
+
+    type: Literal["command_refused"] = "command_refused"
+    command: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarted(Fact):
+    """The daemon runs, with these settings: the versions, and where each environment's cluster is.
+
+    `settings` is the digest of the settings' file, `schema` the store's. What is not followed by a
+    `DaemonStopped` did not end in order.
+    """
+
+    type: Literal["daemon_started"] = "daemon_started"
+    version: str
+    python: str
+    schema: str
+    settings: str
+    clusters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStopped(Fact):
+    """The daemon ended in order: nothing is done from here until it starts again."""
+
+    type: Literal["daemon_stopped"] = "daemon_stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCreated(Fact):
+    """Somebody was given rights. `token` is its public id, `name` who has it, `environments` None is all."""
+
+    type: Literal["token_created"] = "token_created"
+    token: str
+    name: str
+    role: str
+    environments: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRevoked(Fact):
+    """A token counts no more."""
+
+    type: Literal["token_revoked"] = "token_revoked"
+    token: str
+    name: str
+
+
 Event = (
     Seen
     | Refused
@@ -511,5 +585,10 @@ Event = (
     | Promoted
     | Proposed
     | PromotionFailed
+    | CommandRefused
+    | DaemonStarted
+    | DaemonStopped
+    | TokenCreated
+    | TokenRevoked
 )
 """Any fact about an environment."""

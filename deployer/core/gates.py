@@ -69,6 +69,14 @@ class Proof:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BecameGood:
+    """That a rollout made a commit good: when the first one did, and the digest of what it deployed."""
+
+    at: datetime
+    digest: str
+
+
 class CheckState(StrEnum):
     """How a check of a commit stands at the forge."""
 
@@ -157,17 +165,23 @@ def before_push(record: Record, now: datetime, gating: Gating) -> tuple[GateStat
     return tuple(_known_before(record, now, gating))
 
 
-def prove(record: Record, became_good: datetime | None, commit: str) -> Proof:
-    """Since when this commit is good in the record's environment; `became_good` is when a rollout made it so.
+def prove(record: Record, became_good: BecameGood | None, commit: str) -> Proof:
+    """Since when this commit is good in the record's environment, if a rollout made it so.
 
-    A commit that changes nothing there is as good as what runs, once that is at rest.
+    A commit that changes nothing there is as good as what runs, once that is at rest. What is held is its
+    config, by whatever commit it was wanted then.
     """
     name, seen, good = record.environment, record.seen, record.good
-    hold = next((one for one in record.held if one.release.revision.commit == commit), None)
+    digests = {became_good.digest} if became_good is not None else set()
+    if seen is not None and seen.revision.commit == commit:
+        digests.add(seen.digest)
+    hold = next(
+        (one for one in record.held if one.release.revision.commit == commit or one.digest in digests), None
+    )
     if hold is not None:
         return Proof(why=f"It is held in {name}: {sentences.sentence(hold.reason)}")
     if became_good is not None:
-        return Proof(good_since=became_good)
+        return Proof(good_since=became_good.at)
     is_wanted = seen is not None and seen.revision.commit == commit and record.refused is None
     if seen is not None and is_wanted and record.asked is None and is_live(record, seen.digest):
         return Proof(good_since=record.good_at)
@@ -176,7 +190,7 @@ def prove(record: Record, became_good: datetime | None, commit: str) -> Proof:
     if is_wanted:
         return Proof(why=f"{name} wants it, and has not made it good: see `deployer explain {name}`.")
     there = f"{sentences.name(good)} is good there" if good is not None else "nothing is good there yet"
-    return Proof(why=f"{name} has not had it: {there}.")
+    return Proof(why=f"{name} has not had it: {there}. Push it to {name}, and let it become good.")
 
 
 def _gates(
@@ -194,7 +208,7 @@ def _gates(
     if needs_effect and live is not None:
         of = effect(desired.release, desired.policy, live, record, neighbours)
     if rules.capacity:
-        yield _capacity(of, live)
+        yield _capacity(of, live, record.environment)
     if rules.manual:
         yield _manual(desired, record)
     if rules.approvals is not None:
@@ -321,19 +335,22 @@ def _drift(record: Record, live: Live | None) -> GateState:
     return GateState(name=DRIFT, verdict=Verdict.CLOSED, evidence=evidence)
 
 
-def _capacity(of: Effect | None, live: Live | None) -> GateState:
+def _capacity(of: Effect | None, live: Live | None, environment: str) -> GateState:
+    skip = f'Who may override it types `deployer sync {environment} --skip {CAPACITY} --reason "..."`.'
     if of is None or live is None:
-        evidence = "What is free is not known while the cluster cannot be seen."
+        evidence = (
+            "What is free is not known while the cluster cannot be seen: it is looked at again by itself."
+        )
         return GateState(name=CAPACITY, verdict=Verdict.CLOSED, evidence=evidence)
     found = capacity.capacity(of.diff, of.old, of.new, live, live.ray_version)
     short = [str(need) for need in found.needs if need.verdict is capacity.Verdict.SHORT]
     if not short and any(need.free is None for need in found.needs):
-        evidence = "The cluster does not tell what is free: this gate is of no use there."
+        evidence = f"The cluster does not tell what is free: this gate is of no use there. {skip}"
         return GateState(name=CAPACITY, verdict=Verdict.CLOSED, evidence=evidence)
     if not short:
         notes = "".join(f" Not counted: {note}." for note in found.notes)
         return GateState(name=CAPACITY, verdict=Verdict.OPEN, evidence=f"It fits into what is free.{notes}")
-    evidence = f"It does not fit: {', '.join(short)}. It is looked at again as long as it waits."
+    evidence = f"It does not fit: {', '.join(short)}. It is looked at again as long as it waits. {skip}"
     return GateState(name=CAPACITY, verdict=Verdict.CLOSED, evidence=evidence)
 
 

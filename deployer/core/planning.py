@@ -139,7 +139,7 @@ def gates(
         found.append(Gate(what="in flight", why=sentences.sentence(why)))
     if isinstance(live, Live) and not found and rollout is None:
         idle = rest.waiting(desired, live, record, now, neighbours, gates_of.NONE)
-        if not isinstance(idle, Desired) and not rollouts.is_live(record, release.digest):
+        if not isinstance(idle, rest.Cleared) and not rollouts.is_live(record, release.digest):
             found.append(Gate(what="policy", why=getattr(idle, "reason", "It is measured what is free.")))
     seen = live if isinstance(live, Live) else None
     states = gates_of.gates(desired, seen, record, now, gating, neighbours)

@@ -18,6 +18,7 @@ from deployer.core.gates import GateState, Verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from deployer.core.events import Seen
     from deployer.core.record import Hold, Record
     from deployer.core.types import Revision
 
@@ -122,6 +123,46 @@ def proof(source: Record, chosen: GoodRelease, skipped: Collection[str] = ()) ->
         return GateState(name=SOAK, verdict=Verdict.CLOSED, evidence=f"{_held(hold, where)}.")
     evidence = f"{chosen.rollout} made it good in {where} at {sentences.clock(chosen.at)}."
     return GateState(name=SOAK, verdict=Verdict.OPEN, evidence=evidence)
+
+
+def changes(seen: Sequence[Seen], commit: str, since: str | None) -> list[Seen]:
+    """What changed the source's config after one commit, up to another one; each newest first.
+
+    `seen` is what git wanted there. With `since` None, or where that is not among them, all of it counts.
+    """
+    upto = next((index for index, one in enumerate(seen) if one.release.revision.commit == commit), 0)
+    found = []
+    for index, one in enumerate(seen[upto:], upto):
+        if one.release.revision.commit == since:
+            break
+        older = seen[index + 1] if index + 1 < len(seen) else None
+        if older is None or older.release.digest != one.release.digest:
+            found.append(one)
+    return found
+
+
+def no_proof(why: str) -> GateState:
+    """That what is proposed has no proof, and why."""
+    return GateState(name=SOAK, verdict=Verdict.CLOSED, evidence=sentences.sentence(why))
+
+
+def foreign_head(branch: str, chosen: GoodRelease, head: str) -> str:
+    """Somebody else pushed to the branch of pull requests."""
+    return f"{head[:7]}, which somebody pushed to {branch}, is not what {chosen.rollout} proved"
+
+
+def replaced(target: str, number: int, by: str) -> str:
+    """The pull request is not wanted any more."""
+    return f"{by} is promoted to {target} instead, so deployer closes pull request #{number}."
+
+
+def skipped_too_late(target: str, chosen: GoodRelease, skip: Collection[str]) -> str:
+    """The branch has the commit, and the gates that were to be skipped are asked now."""
+    listed = ",".join(sorted(skip))
+    return (
+        f"{sentences.name(chosen.release)} is on the branch of {target} already, so no gate is skipped by"
+        f' promoting it: `deployer sync {target} --skip {listed} --reason "..."` does that.'
+    )
 
 
 def dropped(source: str, target: str, chosen: GoodRelease) -> str:

@@ -17,10 +17,14 @@ from typing import assert_never
 
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
+    DAEMON_LOG,
     Applied,
     Approved,
     Cancelled,
     Checked,
+    CommandRefused,
+    DaemonStarted,
+    DaemonStopped,
     DriftClass,
     Drifted,
     DriftEnded,
@@ -53,8 +57,10 @@ from deployer.core.events import (
     Started,
     Superseded,
     SyncAsked,
+    TokenCreated,
+    TokenRevoked,
 )
-from deployer.core.types import Person, Policy, Release
+from deployer.core.types import Person, Policy, Release, Revision
 
 _FIRST_MOMENTS = 10
 _LAST_MOMENTS = 30
@@ -195,13 +201,17 @@ class Starved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinion:
-    """What a person said of a plan, the last time they did. `by` is their login name."""
+    """What a person said of a plan, the last time they did. `by` is their login name.
+
+    `review` is which review at a forge said it, "" if it was a command.
+    """
 
     by: str
     plan: str
     at: datetime
     is_approval: bool
     reason: str
+    review: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,8 +284,10 @@ class Record:
     were started within the last hour. `asked` is the rollback that a person asked for and that has not
     started. `sick_told_at` is when people were last told that something of it is sick. `accepted` is a commit
     that a person wants deployed although it does not follow from `seen`. `opinions` are what people said of
-    plans to deploy `seen`, each person's last. `go` is the last wish to have something deployed,
-    `promotion` the last promotion to here, `promoted` the last ones that were pushed, that one among them.
+    plans to deploy `seen`, each person's last. `first` is the first commit by which git wanted the config
+    of `seen`, if that is another one: later ones may change nothing here. `go` is the last wish to have
+    something deployed, `promotion` the last promotion to here, `promoted` the last ones that were pushed,
+    that one among them.
     """
 
     environment: str
@@ -283,6 +295,7 @@ class Record:
     rollouts: int = 0
     seen: Release | None = None
     seen_at: datetime | None = None
+    first: Revision | None = None
     refused: Refused | None = None
     good: Release | None = None
     good_rollout: str | None = None
@@ -410,8 +423,17 @@ def _evolve(record: Record, event: Event) -> Record:
             return replace(record, promotion=promotion)
         case Promoted() | Proposed() | PromotionFailed():
             return _pushed(record, event)
+        case CommandRefused() | DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+            return _beside(record, event)
         case _:
             assert_never(event)
+
+
+def _beside(record: Record, event: Event) -> Record:
+    """What changes nothing of the environment; what is of the daemon itself stands in its own log."""
+    is_at_home = isinstance(event, CommandRefused) or record.environment == DAEMON_LOG
+    _require(is_at_home, record, event, "it is of the daemon, and not of this environment")
+    return record
 
 
 def _seen(record: Record, event: Seen) -> Record:
@@ -419,9 +441,12 @@ def _seen(record: Record, event: Seen) -> Record:
     digest = event.release.digest
     is_other = record.seen is None or record.seen.digest != digest
     starved = record.starved
+    before = record.first or (record.seen.revision if record.seen is not None else None)
+    is_first = is_other or before is None or before.commit == event.release.revision.commit
     return replace(
         record,
         seen=event.release,
+        first=None if is_first else before,
         seen_at=event.at if is_other else record.seen_at,
         refused=None,
         accepted=None,
@@ -455,6 +480,7 @@ def _said(record: Record, event: Approved | Rejected) -> Record:
         at=event.at,
         is_approval=isinstance(event, Approved),
         reason=event.reason,
+        review=event.review,
     )
     others = (one for one in record.opinions if one.by != said.by)
     reviews = (*record.reviews, event.review)[-_REVIEWS:] if event.review else record.reviews

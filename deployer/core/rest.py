@@ -7,19 +7,22 @@ heal wait for everything that a person or another environment has put in their w
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from deployer.core import body, drift, gates, rollouts, sentences
 from deployer.core.actions import Action, KeepLog, Note, Wait
-from deployer.core.events import DriftClass, Drifted, DriftEnded, Kind, Measured
+from deployer.core.effect import effect
+from deployer.core.events import DriftClass, Drifted, DriftEnded, GateEvidence, Kind, Measured
+from deployer.core.gates import GateState
 from deployer.core.types import Desired, OnDrift
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from deployer.core.events import Started
     from deployer.core.gates import Gating
     from deployer.core.live import Live
     from deployer.core.record import Record, Starved
@@ -51,6 +54,14 @@ _JITTERS = ("memory", "object_store_memory")
 """Resources that are free in another amount at every look."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """What should be deployed now, and its gates, all of them open or skipped."""
+
+    desired: Desired
+    gates: tuple[GateState, ...] = ()
+
+
 def begin(
     wanted: Wanted,
     live: Live,
@@ -73,14 +84,26 @@ def begin(
     if restore is not None:
         return restore
     idle = waiting(wanted, live, record, now, neighbours, gating)
-    if isinstance(idle, Desired):
-        return Note(line=21, events=(rollouts.deploy(idle, live, record, now),))
+    if isinstance(idle, Cleared):
+        return Note(line=21, events=(start(idle, live, record, now, neighbours),))
     heal = _heal(live, record, policy, now, neighbours)
     if heal is not None:
         return heal
     if isinstance(idle, Wait) and record.drift is not None:
         return replace(idle, reason=f"{sentences.drifted(record, policy)} {idle.reason}")
     return idle
+
+
+def start(
+    cleared: Cleared, live: Live, record: Record, now: datetime, neighbours: Mapping[str, str]
+) -> Started:
+    """The start of a deploy, with the gates that it passed and the digest of what it is about to do."""
+    desired = cleared.desired
+    of = effect(desired.release, desired.policy, live, record, neighbours)
+    passed = (
+        GateEvidence(name=one.name, verdict=one.verdict.value, evidence=one.evidence) for one in cleared.gates
+    )
+    return rollouts.deploy(desired, live, record, now, passed=tuple(passed), effect=of.digest)
 
 
 def keep_log(record: Record) -> KeepLog | None:
@@ -202,7 +225,7 @@ def waiting(
     now: datetime,
     neighbours: Mapping[str, str],
     gating: Gating,
-) -> Note | Wait | Desired:
+) -> Note | Wait | Cleared:
     """Why no deploy starts now, as an order to wait; or what should be deployed."""
     if not isinstance(wanted, Desired):
         return _wait(23, sentences.nothing_to_deploy(wanted, record))
@@ -238,11 +261,12 @@ def _gated(
     now: datetime,
     neighbours: Mapping[str, str],
     gating: Gating,
-) -> Wait | Desired:
+) -> Wait | Cleared:
     """Line 31: the last thing before a deploy, so that people are asked only for what could be deployed."""
-    closed = gates.closed(gates.gates(wanted, live, record, now, gating, neighbours))
+    found = gates.gates(wanted, live, record, now, gating, neighbours)
+    closed = gates.closed(found)
     if not closed:
-        return wanted
+        return Cleared(desired=wanted, gates=found)
     soonest = min((gate.next_check for gate in closed if gate.next_check is not None), default=None)
     left = (soonest - now).total_seconds() if soonest is not None else IDLE_SECONDS
     reason = sentences.gated(wanted.release, closed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deployer.core import body, plan
 from deployer.core.belongs import deployed_times, leaving, starting
 from deployer.core.compare import matches
-from deployer.core.events import DAEMON, Failed, FailureClass, Held, Kind, Started
+from deployer.core.events import DAEMON, Failed, FailureClass, GateEvidence, Held, Kind, Started
 from deployer.core.record import Record, Result
 
 if TYPE_CHECKING:
@@ -135,11 +135,19 @@ def owned(record: Record, policy: Policy | None = None, neighbours: Collection[s
     return record.apps.union((policy or record.good_policy).owns).difference(neighbours)
 
 
-def deploy(desired: Desired, live: Live, record: Record, now: datetime) -> Started:
-    """The start of a deploy of what git wants."""
+def deploy(
+    desired: Desired,
+    live: Live,
+    record: Record,
+    now: datetime,
+    *,
+    passed: tuple[GateEvidence, ...] = (),
+    effect: str = "",
+) -> Started:
+    """The start of a deploy of what git wants. `passed` and `effect` as in `Started`."""
     starved = record.starved
     is_again = starved is not None and starved.digest == desired.release.digest
-    return _start(
+    started = _start(
         record,
         live,
         now,
@@ -150,6 +158,7 @@ def deploy(desired: Desired, live: Live, record: Record, now: datetime) -> Start
         actor=str(desired.release.revision.author),
         old=record.good,
     )
+    return replace(started, gates=passed, effect=effect)
 
 
 def rollback(live: Live, record: Record, now: datetime) -> Started:
@@ -270,6 +279,8 @@ def _start(
         plan=plan.summary(old.config if old else None, release.config),
         nonce=nonce,
         leaving=gone,
+        ray_version=live.ray_version,
+        session=live.session,
     )
 
 

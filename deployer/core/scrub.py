@@ -79,7 +79,7 @@ def secrets_of(body: Mapping[str, Any]) -> frozenset[str]:
     while todo:
         item = todo.pop()
         if isinstance(item, Mapping):
-            found.update(part for value in _values_of(item.get("env_vars")) for part in _secret_parts(value))
+            found.update(part for value in _values_of(item.get("env_vars")) for part in secret_parts(value))
             todo.extend(value for key, value in item.items() if key != "env_vars")
         elif isinstance(item, list | tuple):
             todo.extend(item)
@@ -93,8 +93,8 @@ def scrub(text: str, secrets: AbstractSet[str]) -> str:
     The longest go first, so that a value inside another does not break it up.
     """
     text = _USERINFO.sub(f"://{REDACTED}@", _INPUT_VALUE.sub(r"\1", text))
-    spellings = {form for secret in secrets for form in _spellings(secret)}
-    for spelling in sorted(spellings, key=len, reverse=True):
+    forms = {form for secret in secrets for form in spellings(secret)}
+    for spelling in sorted(forms, key=len, reverse=True):
         text = text.replace(spelling, REDACTED)
     return text
 
@@ -120,7 +120,7 @@ def last(text: str, secrets: AbstractSet[str], characters: int) -> str:
 
 
 def _margin(secrets: AbstractSet[str]) -> int:
-    longest = max((len(form) for secret in secrets for form in _spellings(secret)), default=0)
+    longest = max((len(form) for secret in secrets for form in spellings(secret)), default=0)
     return max(_LEAST_MARGIN, _GROWTH * longest)
 
 
@@ -137,7 +137,7 @@ def _values_of(env_vars: object) -> Iterator[str]:
             yield str(item)
 
 
-def _secret_parts(value: str) -> Iterator[str]:
+def secret_parts(value: str) -> Iterator[str]:
     """The value, and each long line of it, if it is long enough to be a secret."""
     if len(value) >= MIN_SECRET_CHARACTERS:
         yield value
@@ -145,7 +145,7 @@ def _secret_parts(value: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=4096)
-def _spellings(secret: str) -> tuple[str, ...]:
+def spellings(secret: str) -> tuple[str, ...]:
     """How it can stand in a text. Cached: the same few are looked for in every message of every look."""
     stripped = plain(secret)
     return (

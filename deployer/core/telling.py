@@ -17,6 +17,9 @@ from deployer.core.events import (
     Approved,
     Cancelled,
     Checked,
+    CommandRefused,
+    DaemonStarted,
+    DaemonStopped,
     Drifted,
     DriftEnded,
     Event,
@@ -46,6 +49,8 @@ from deployer.core.events import (
     State,
     Superseded,
     SyncAsked,
+    TokenCreated,
+    TokenRevoked,
 )
 from deployer.core.redact import one_line
 
@@ -155,6 +160,27 @@ def _says(event: Event) -> str:
             return f"Pull request #{number} to {branch} is open with {commit[:7]}: {url}"
         case PromotionFailed(commit=commit, why=why):
             return f"{commit[:7]} could not be promoted: {why.rstrip('.')}."
+        case CommandRefused(command=command, why=why):
+            return f"`{command}` was refused: {why.rstrip('.')}."
+        case DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+            return _of_the_daemon(event)
+        case _:
+            assert_never(event)
+
+
+def _of_the_daemon(event: DaemonStarted | DaemonStopped | TokenCreated | TokenRevoked) -> str:
+    match event:
+        case DaemonStarted(version=version, clusters=clusters):
+            count = f"{len(clusters)} environment{'' if len(clusters) == 1 else 's'}"
+            return f"deployer {version} started, with {count}."
+        case DaemonStopped():
+            return "deployer was stopped, in order."
+        case TokenRevoked():
+            return f"The token {event.token} of {event.name} counts no more."
+        case TokenCreated(environments=names, expires_at=end):
+            where = "every environment" if names is None else ", ".join(names)
+            until = f", until {end:%Y-%m-%d %H:%M} UTC" if end is not None else ""
+            return f"The token {event.token} of {event.name} gives the role {event.role} in {where}{until}."
         case _:
             assert_never(event)
 

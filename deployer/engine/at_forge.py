@@ -1,7 +1,7 @@
 """What the forge says of the commits that wait for it: their checks, and the reviews of what brought them.
 
 Owns one thread for each repository with a forge, when it asks, and for how long an answer counts. Must not
-decide: checks are evidence for a gate, and a review becomes an approval by the rules of `core.consent`.
+decide: checks are evidence for a gate, and what becomes of reviews is `engine.reviewing`'s.
 Invariant: no pass waits for a forge; what it said is forgotten after a while, so that no gate stays open for
 what was true once; and a review is used once, so that what it approved is what the deploy would do then.
 """
@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from deployer.adapters.forge import ForgeUnavailable, Opinion
-from deployer.adapters.store import Conflict, StoreError
-from deployer.core import consent, gates
-from deployer.core.commands import Accepted
+from deployer.adapters.forge import ForgeUnavailable
+from deployer.core import gates
 from deployer.core.gates import AtForge, CheckState, ForgeCheck, Rules, Verdict
+from deployer.engine.reviewing import Case, Look, Reviewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +81,7 @@ class _Asked:
     answered_at: float = -float("inf")
     due: float = 0.0
     answer: AtForge | None = None
+    look: Look | None = None
 
 
 class ForgeWatch:
@@ -110,8 +108,7 @@ class ForgeWatch:
             for name, place in places.items()
             if place.repository in forges and (place.rules.checks or _has_reviews(place.rules))
         }
-        self._load = load
-        self._commit = commit
+        self._reviewing = Reviewing(load=load, commit=commit, wake=wake, now=now)
         self._wake = wake
         self._now = now
         self._every_seconds = every_seconds
@@ -119,8 +116,6 @@ class ForgeWatch:
         # By environment: what is deployed next, and what may be promoted to it.
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._waiting: dict[str, Status] = {}
-        # By repository: when it may be asked again, after it said that it was asked too often.
-        self._limited: dict[str, float] = {}
         self._stopping = threading.Event()
         self._news = {name: threading.Event() for name in forges}
         self._threads = [
@@ -190,13 +185,11 @@ class ForgeWatch:
         news = self._news[repository]
         while not self._stopping.is_set():
             news.clear()
-            heard: dict[tuple[str, ...], Any] = {}
+            heard = _Round(self._forges[repository], self._now())
             for environment, asked in self._due(repository):
                 if self._stopping.is_set():
                     return
-                if time.monotonic() < self._limited.get(repository, 0.0):
-                    break
-                self._ask(repository, environment, asked, heard)
+                self._ask(environment, asked, heard)
             news.wait(self._every_seconds)
 
     def _due(self, repository: str) -> list[tuple[str, _Asked]]:
@@ -214,21 +207,17 @@ class ForgeWatch:
                 if self._places[name].repository == repository and at >= asked.due
             ]
 
-    def _ask(
-        self, repository: str, environment: str, asked: _Asked, heard: dict[tuple[str, ...], Any]
-    ) -> None:
+    def _ask(self, environment: str, asked: _Asked, heard: _Round) -> None:
         """Ask about one; `heard` is what was heard in this round, for the others that want the same."""
-        place, forge = self._places[environment], self._forges[repository]
+        place = self._places[environment]
         pause = self._every_seconds if time.monotonic() - asked.since < _SOON_SECONDS else _LATER_SECONDS
         try:
-            answer = self._answer(_Once(forge, heard), place, environment, asked.commit)
+            answer = self._answer(heard, place, environment, asked)
         except ForgeUnavailable as error:
             if self._stopping.is_set():
                 return
             answer = AtForge(trouble=error.why)
             pause = max(pause, error.retry_after_seconds or 0.0)
-            if error.retry_after_seconds is not None:
-                self._limited[repository] = time.monotonic() + error.retry_after_seconds
         except Exception as error:
             log.exception("forge_crashed", environment=environment)
             answer = AtForge(trouble=f"deployer itself failed on it ({type(error).__name__}): see its log")
@@ -241,103 +230,54 @@ class ForgeWatch:
                 log.warning("forge_unavailable", environment=environment, why=answer.trouble)
             self._wake(environment)
 
-    def _answer(self, forge: Forge, place: Place, environment: str, commit: str) -> AtForge:
-        found = AtForge()
+    def _answer(self, heard: _Round, place: Place, environment: str, asked: _Asked) -> AtForge:
+        found, commit = AtForge(), asked.commit
         if place.rules.checks:
             wanted = set(place.rules.checks)
             found = replace(
                 found,
                 checks={
                     one.name: ForgeCheck(state=CheckState(one.state.value), url=one.url)
-                    for one in forge.checks(commit)
+                    for one in heard.checks(commit)
                     if one.name in wanted
                 },
             )
         if _has_reviews(place.rules):
-            brought = forge.pull_request_of(commit, place.branch or None)
+            brought = heard.pull_request_of(commit, place.branch or None)
             if brought is not None and commit in {brought.merge_commit, brought.head_commit}:
                 made_by = tuple(one for one in (brought.author, brought.merged_by) if one)
                 found = replace(found, made_by=made_by)
-                self._hear(forge, place, environment, commit, brought)
+                self._hear(heard, place, environment, asked, brought)
         return found
 
-    def _hear(self, forge: Forge, place: Place, environment: str, commit: str, brought: PullRequest) -> None:
+    def _hear(
+        self, heard: _Round, place: Place, environment: str, asked: _Asked, brought: PullRequest
+    ) -> None:
         """Make approvals, and rejections, of the reviews that are new."""
         with self._lock:
             status = self._waiting.get(environment)
-        gate = _awaited(status, commit)
-        rule = place.rules.approvals
-        if status is None or status.wanted is None or gate is None or rule is None:
+        gate = _awaited(status, asked.commit)
+        if status is None or status.wanted is None or gate is None:
             return
-        logins = {there.casefold(): who for who, names in rule.forge.items() for there in names}
-        made_by = {one.casefold() for one in (brought.author, brought.merged_by or "")}
-        for review in forge.reviews(brought.number):
-            who = logins.get(review.login.casefold())
-            if self._now() - review.at >= timedelta(seconds=rule.expire_after):
-                continue
-            if who is None or (review.login.casefold() in made_by and rule.prevent_self_approval):
-                continue
-            is_of_all = review.commit in {"", brought.head_commit}
-            if review.state is Opinion.APPROVED and not is_of_all:
-                continue
-            self._say(place, environment, status.wanted.digest, gate.plan or "", review, who, brought)
-
-    def _say(
-        self,
-        place: Place,
-        environment: str,
-        digest: str,
-        plan: str,
-        review: Review,
-        who: str,
-        brought: PullRequest,
-    ) -> None:
-        record = self._load(environment)
-        told = f"review of pull request #{brought.number}"
-        key = f"{brought.number} {review.login} {review.state.value} {review.at.isoformat()}"
-        if key in record.reviews:
-            return
-        before = next((one for one in record.opinions if one.by == who), None)
-        match review.state:
-            case Opinion.APPROVED:
-                rejects, reason = False, told
-            case Opinion.CHANGES_REQUESTED:
-                rejects, reason = True, f"{told}: changes are requested"
-            case Opinion.DISMISSED if before is not None and before.is_approval and before.reason == told:
-                # A dismissal keeps the time of what it dismisses.
-                rejects, reason, before = True, f"{told}: it was dismissed", None
-            case _:
-                return
-        if before is not None and before.at >= review.at:
-            return
-        answer = consent.approve(
-            record,
-            place.rules,
-            plan=plan,
-            current=plan,
-            of=digest,
-            actor=f"{who} (at the forge as {review.login})",
-            login=who,
-            reason=reason,
-            now=self._now(),
-            rejects=rejects,
-            review=key,
+        case = Case(
+            environment=environment,
+            rules=place.rules,
+            digest=status.wanted.digest,
+            plan=gate.plan or "",
+            brought=brought,
         )
-        if isinstance(answer, Accepted):
-            # Another pass was quicker: the next question finds out.
-            with suppress(Conflict, StoreError):
-                self._commit(record, answer.events)
-                log.info("review_counted", environment=environment, by=who, rejects=rejects)
-                self._wake(environment)
+        reviews = heard.reviews(brought.number)
+        asked.look = self._reviewing.hear(case, reviews, heard.began, asked.look)
 
 
-class _Once:
+class _Round:
     """A forge that is asked each question once: many environments want to know of one commit."""
 
-    def __init__(self, forge: Forge, heard: dict[tuple[str, ...], Any]) -> None:
-        """Take the forge, and what was heard before, which grows."""
+    def __init__(self, forge: Forge, began: datetime) -> None:
+        """Take the forge, and when the first question is asked at the earliest."""
+        self.began = began
         self._forge = forge
-        self._heard = heard
+        self._heard: dict[tuple[str, ...], Any] = {}
 
     def checks(self, commit: str) -> Sequence[CheckResult]:
         """As the forge."""
@@ -355,10 +295,6 @@ class _Once:
         """As the forge."""
         found: Sequence[Review] = self._once(("reviews", str(number)), lambda: self._forge.reviews(number))
         return found
-
-    def interrupt(self) -> None:
-        """As the forge."""
-        self._forge.interrupt()
 
     def _once(self, key: tuple[str, ...], ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - what was asked for
         if key not in self._heard:

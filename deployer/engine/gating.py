@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from deployer.core.commands import GoodRelease
     from deployer.core.events import Event
-    from deployer.core.gates import AtForge, GateState
+    from deployer.core.gates import AtForge, BecameGood, GateState
     from deployer.core.record import Record
     from deployer.core.status import Status
 
@@ -38,7 +38,7 @@ class Store(Protocol):
     def load(self, environment: str) -> Record:
         """The record of an environment."""
 
-    def became_good(self, environment: str, commit: str) -> datetime | None:
+    def became_good(self, environment: str, commit: str) -> BecameGood | None:
         """When a rollout first made this commit good there."""
 
 

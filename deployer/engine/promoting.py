@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from deployer.adapters.forge import ForgeUnavailable
-from deployer.adapters.git import GitUnavailable, Lane, NotFastForward, PushUnclear
+from deployer.adapters.git import CommitMissing, GitUnavailable, Lane, NotFastForward, PushUnclear
 from deployer.core import promotion
 from deployer.core.commands import Declined, GoodRelease
 from deployer.core.events import Event, PromotionAsked
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+    from deployer.core.events import Seen
     from deployer.core.gates import GateState
     from deployer.core.record import Record
-    from deployer.core.types import Person, Revision
+    from deployer.core.types import Person
     from deployer.engine.proposing import Forge
     from deployer.engine.settling import Store
     from deployer.engine.ways import Copier, Way, Writer
@@ -100,17 +101,21 @@ class Promoter:
         copiers: Mapping[str, Copier] | None = None,
         forges: Mapping[str, Forge] | None = None,
         page: Callable[[str], str | None] = lambda _: None,
+        seen: Callable[[str], Sequence[Seen]] = lambda _: (),
         settled_seconds: float = SETTLED_SECONDS,
     ) -> None:
         """Take the edges, one for each target at most, and the ports.
 
         `writers` has one for each repository of an edge, `copiers` for each in which something is copied,
         `forges` for each that has one. `look_now` is told a repository that was pushed to; `commit` makes
-        events durable and tells who listens; `page` is where an environment is seen. So long after a push was
+        events durable and tells who listens; `page` is where an environment is seen, `seen` what git wanted
+        there, newest first. So long after a push was
         cut off the server may still be at it: `settled_seconds`.
         """
         self.edges = {edge.target: edge for edge in edges}
         self._store = store
+        self._writers = writers
+        self._seen = seen
         self._ways: dict[str, Way] = {
             edge.target: Copying(edge, writers[edge.repository], (copiers or {})[edge.repository], self._base)
             if edge.copied_to
@@ -206,13 +211,14 @@ class Promoter:
                 declined = self._outcomes.settle(edge, (by_itself and release) or "")
                 if declined is not None:
                     return declined
+                self._outcomes.conclude_proposal(edge)
                 plan = look()
                 if isinstance(plan, Declined):
                     return plan
                 answer = _verdict(plan, skip)
                 if answer is not None:
                     return answer
-                if by_itself and plan.lane.is_dropped:
+                if by_itself and self._is_dropped(plan):
                     return Declined(why=promotion.dropped(edge.source, target, plan.chosen))
                 if not plan.can_push:
                     return Declined(why=_by_hand(plan))
@@ -225,7 +231,7 @@ class Promoter:
                     commit=plan.chosen.release.revision.commit,
                     skipped=tuple(sorted(skip)),
                     by_pull_request=plan.is_proposal,
-                    people=_people(plan.lane.ahead),
+                    people=self._people(plan),
                 )
                 if plan.prepared.copy is not None:
                     # Before the push, so that it is known whatever becomes of that.
@@ -234,6 +240,8 @@ class Promoter:
                     standing = self._standing(plan, asked)
                     if standing is not None:
                         return standing
+                else:
+                    self._outcomes.replace_proposal(edge, asked.commit[:7])
                 return self._carry_out(plan, asked, is_retried=by_itself)
 
     def settle(self, target: str, *, retrying: str = "") -> Declined | None:
@@ -302,6 +310,48 @@ class Promoter:
             source, good, target, name=release, skip=skip, is_copied=bool(edge.copied_to)
         )
 
+    def _people(self, plan: Plan) -> tuple[Person, ...]:
+        """Who made what is promoted, each once: they do not approve it as somebody else's.
+
+        A copy brings what changed the source's config since it was promoted last, also what was overtaken
+        there before it was tried.
+        """
+        edge, made = plan.edge, list(plan.lane.ahead)
+        if edge.copied_to:
+            changes = promotion.changes(
+                self._seen(edge.source), plan.chosen.release.revision.commit, self._copied_last(edge)
+            )
+            made += [plan.chosen.release.revision, *(one.release.revision for one in changes)]
+            overtaken = [commit for one in changes for commit in one.superseded]
+            if overtaken:
+                made += self._writers[edge.repository].revisions(overtaken, edge.source_ref)
+        found = (person for one in made for person in (one.author, one.committer, *one.co_authors))
+        return tuple(dict.fromkeys(found))
+
+    def _is_dropped(self, plan: Plan) -> bool:
+        """Whether the source's branch does not have the commit any more."""
+        edge = plan.edge
+        if not edge.copied_to:
+            return plan.lane.is_dropped
+        commit = plan.chosen.release.revision.commit
+        try:
+            lane = self._writers[edge.repository].lane(commit, edge.branch, source_ref=edge.source_ref)
+        except CommitMissing:
+            return True
+        return lane.is_dropped
+
+    def _copied_last(self, edge: Edge) -> str | None:
+        """The commit of the source that was promoted last on this edge, if that is known."""
+        promoted = self._store.load(edge.target).promoted
+        return next(
+            (
+                one.commit
+                for one in reversed(promoted)
+                if one.source == edge.source and one.result is Pushing.PROMOTED
+            ),
+            None,
+        )
+
     def _base(self, edge: Edge) -> Mapping[str, Any] | None:
         """What the source said when it was promoted on this edge last, if that is known."""
         promoted = [
@@ -325,8 +375,13 @@ class Promoter:
 
     def _push(self, plan: Plan, asked: PromotionAsked, known: str | None) -> Done | Declined:
         edge, commit, chosen = plan.edge, asked.commit, plan.chosen
+
+        def anew(copied: str) -> None:
+            # Before the push, as the first one: so that this one is known, too.
+            self._outcomes.write(edge.target, replace(asked, at=self._now(), copied=copied))
+
         try:
-            answer = self._ways[edge.target].carry(chosen, plan.prepared, asked)
+            answer = self._ways[edge.target].carry(chosen, plan.prepared, asked, anew)
         except PushUnclear as error:
             # No outcome yet: the branch has to be looked at for it.
             return Declined(why=error.why, exit_code=FAILED)
@@ -396,15 +451,12 @@ class Promoter:
         return Declined(why=f"deployer was stopped while it {what}; {then}.", exit_code=FAILED)
 
 
-def _people(commits: Sequence[Revision]) -> tuple[Person, ...]:
-    """Who made these commits, each once."""
-    found = (person for one in commits for person in (one.author, one.committer, *one.co_authors))
-    return tuple(dict.fromkeys(found))
-
-
 def _verdict(plan: Plan, skip: Collection[str]) -> Done | Declined | None:
     """Why nothing is to be pushed; None if it is."""
     if plan.prepared.is_there:
+        late = set(skip) - {promotion.SOAK}
+        if late:
+            return Declined(why=promotion.skipped_too_late(plan.edge.target, plan.chosen, late))
         return _nothing(plan)
     if plan.is_proposal:
         return promotion.by_pull_request(plan.edge.target, plan.chosen, skip=skip, has_forge=plan.has_forge)

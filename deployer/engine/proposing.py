@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from deployer.adapters.forge import State
-from deployer.core import promotion, proposal
+from deployer.core import proposal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,10 +105,9 @@ class Proposals:
                 told[context] = state, description
         self._told = commit, told
 
-    def close(self, number: int) -> None:
-        """Close it: the target's branch has all that it brings."""
-        comment = promotion.superseded(self._edge.target, self._edge.branch)
-        self._forge.close(number, comment=comment)
+    def close(self, number: int, why: str) -> None:
+        """Close it, and say why there."""
+        self._forge.close(number, comment=why)
 
     def interrupt(self) -> None:
         """End what runs."""

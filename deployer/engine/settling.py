@@ -198,7 +198,7 @@ class Outcomes:
             except CommitMissing as error:
                 return error.why
             return again if lane.ahead else self.promoted(edge, commit, DAEMON, None, None)
-        chosen = self._ports.choose(edge, commit)
+        chosen = self._chosen(edge, cut_off)
         if isinstance(chosen, Declined):
             return chosen.why
         prepared = self._ports.ways[edge.target].prepare(chosen, patience_seconds=_PATIENCE_SECONDS)
@@ -224,41 +224,95 @@ class Outcomes:
         `gates` says how they stand for a release. Raises GitUnavailable, ForgeUnavailable, and what the store
         does.
         """
-        target, record = edge.target, self._ports.store.load(edge.target)
-        last, proposals = record.promotion, self._ports.proposals.get(target)
-        if proposals is None or last is None or last.result is not Pushing.PROPOSED or last.number is None:
+        target = edge.target
+        last, proposals = self._open_proposal(edge)
+        if last is None or proposals is None or last.number is None:
             return
         standing = proposals.of(last.number)
         if standing.state != "open":
             self._closed(edge, last, standing)
             return
-        chosen = self._ports.choose(edge, last.commit)
+        chosen = self._chosen(edge, last)
         if isinstance(chosen, Declined):
+            proposals.tell(standing.head_commit, (promotion.no_proof(chosen.why),))
+            return
+        if standing.head_commit != last.head:
+            # What somebody pushed to our branch has proved nothing, whatever was green before.
+            why = promotion.foreign_head(edge.proposals, chosen, standing.head_commit)
+            proposals.tell(standing.head_commit, (promotion.no_proof(why),))
             return
         # Only a commit there can make it empty.
-        at = last.head, record.seen.revision.commit if record.seen is not None else None
+        seen = self._ports.store.load(target).seen
+        at = last.head, seen.revision.commit if seen is not None else None
         if self._looked.get(target) != at:
             prepared = self._ports.ways[target].prepare(chosen, patience_seconds=_TEND_PATIENCE_SECONDS)
             if isinstance(prepared, Prepared) and prepared.is_there:
-                proposals.close(standing.number)
+                proposals.close(standing.number, promotion.superseded(edge.target, edge.branch))
                 self._ended(edge, last, self.promoted(edge, last.commit, DAEMON, None, None))
                 return
             self._looked[target] = at
         proof = promotion.proof(self._ports.store.load(edge.source), chosen, last.skipped)
         proposals.tell(standing.head_commit, (proof, *gates(chosen)))
 
+    def conclude_proposal(self, edge: Edge) -> None:
+        """Find out how the pull request that was opened last ended, if it did, before anything else is begun.
+
+        A forge that does not answer keeps nobody from pushing. The caller has the target alone.
+        """
+        last, proposals = self._open_proposal(edge)
+        if last is None or proposals is None or last.number is None:
+            return
+        try:
+            standing = proposals.of(last.number)
+        except ForgeUnavailable as error:
+            log.warning("pull_request_not_known", target=edge.target, number=last.number, why=error.why)
+            return
+        if standing.state != "open":
+            self.write(edge.target, self._end_of(edge, last, standing))
+
+    def replace_proposal(self, edge: Edge, by: str) -> None:
+        """Close the pull request that is open, as something else is pushed instead: `by`, a short commit."""
+        last, proposals = self._open_proposal(edge)
+        if last is None or proposals is None or last.number is None:
+            return
+        why = promotion.replaced(edge.target, last.number, by)
+        try:
+            proposals.close(last.number, why)
+        except ForgeUnavailable as error:
+            log.warning("pull_request_not_closed", target=edge.target, number=last.number, why=error.why)
+        self.write(edge.target, self._failure(edge, last.commit, DAEMON, why))
+
+    def _open_proposal(self, edge: Edge) -> tuple[Promotion | None, Proposals | None]:
+        """The promotion that was proposed last, if it has not ended, and the pull requests of the edge."""
+        last = self._ports.store.load(edge.target).promotion
+        is_open = last is not None and last.result is Pushing.PROPOSED
+        return last if is_open else None, self._ports.proposals.get(edge.target)
+
+    def _chosen(self, edge: Edge, last: Promotion) -> GoodRelease | Declined:
+        """What was promoted: a commit that no rollout was for is that of who made its config good."""
+        found = self._ports.choose(edge, last.commit)
+        if not isinstance(found, Declined) or edge.copied_to:
+            return found
+        same = self._ports.choose(edge, last.rollout)
+        if isinstance(same, Declined):
+            return found
+        revision = replace(same.release.revision, commit=last.commit)
+        return replace(same, release=replace(same.release, revision=revision))
+
     def _closed(self, edge: Edge, last: Promotion, found: PullRequest) -> None:
         """The pull request was merged, or closed by somebody, who knows why."""
+        self._ended(edge, last, self._end_of(edge, last, found))
+
+    def _end_of(self, edge: Edge, last: Promotion, found: PullRequest) -> Promoted | PromotionFailed:
         if found.state == "closed":
             why = f"Pull request #{found.number} was closed, and not merged."
-            self._ended(edge, last, self._failure(edge, last.commit, DAEMON, why))
-            return
+            return self._failure(edge, last.commit, DAEMON, why)
         made = found.merge_commit or last.head
         # A copy that was merged as it was says what proved itself; and so does a fast-forward.
         is_ours = found.head_commit == last.head and (bool(edge.copied_to) or made == last.head)
         copied = made if made != last.commit else None
         promoted = self.promoted(edge, last.commit, DAEMON, None, copied)
-        self._ended(edge, last, replace(promoted, is_more=not is_ours))
+        return replace(promoted, is_more=not is_ours)
 
     def _ended(self, edge: Edge, last: Promotion, event: Promoted | PromotionFailed) -> None:
         """Write how what was proposed ended, unless another promotion has begun meanwhile."""

@@ -8,11 +8,13 @@ made anew whenever the branch moved; and what is pushed to the target's branch i
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from deployer.adapters.git import (
+    OUR_OWN,
     AlreadyThere,
     GitUnavailable,
     Lane,
@@ -29,15 +31,17 @@ from deployer.core.errors import InvalidConfig
 from deployer.core.record import login
 from deployer.core.redact import mentions_secret
 from deployer.core.types import Person
+from deployer.core.yaml_secrets import secret_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from typing import Any
 
     from deployer.core.commands import GoodRelease
     from deployer.core.events import PromotionAsked
+    from deployer.core.types import Revision
 
 COMMITTER = Person(name="deployer", email="deployer@localhost")
 """Who makes the commits of copies. Who asked for one is in its message."""
@@ -47,6 +51,10 @@ _PATIENCE_SECONDS = 60.0
 
 _COPIES = 3
 """Times that a copy is made anew because the branch moved meanwhile."""
+
+
+_HUNK = re.compile(r"@@ -(?P<old>\d+)(?:,\d+)? \+(?P<new>\d+)")
+"""The head of a part of a unified diff."""
 
 
 class Writer(Protocol):
@@ -60,6 +68,9 @@ class Writer(Protocol):
         self, source_commit: str, target_branch: str, *, source_ref: str = "", patience_seconds: float = ...
     ) -> Lane:
         """How the branch stands to the commit."""
+
+    def revisions(self, commits: Sequence[str], source_ref: str) -> tuple[Revision, ...]:
+        """Those of these commits that can be read."""
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep others out inside the block."""
@@ -175,9 +186,16 @@ class Way(Protocol):
         """What a person types to bring it to this branch; nothing where that cannot be shown."""
 
     def carry(
-        self, chosen: GoodRelease, prepared: Prepared, asked: PromotionAsked
+        self,
+        chosen: GoodRelease,
+        prepared: Prepared,
+        asked: PromotionAsked,
+        anew: Callable[[str], None],
     ) -> Carried | NotFastForward | Declined:
-        """Bring it to the target's branch. As `Writer.fast_forward` raises."""
+        """Bring it to the target's branch. As `Writer.fast_forward` raises.
+
+        `anew` is told each commit that is made in place of the one in `asked`, before it is pushed.
+        """
 
     def top(self, chosen: GoodRelease, prepared: Prepared, asked: PromotionAsked) -> str:
         """The commit that a pull request for it has at its top."""
@@ -230,6 +248,7 @@ class FastForward:
         chosen: GoodRelease,
         prepared: Prepared,  # noqa: ARG002 - the writer looks again
         asked: PromotionAsked,  # noqa: ARG002 - a fast-forward has no message of its own
+        anew: Callable[[str], None],  # noqa: ARG002 - it is this commit or none
     ) -> Carried | NotFastForward | Declined:
         """Push it, if the branch is behind it."""
         commit, edge = chosen.release.revision.commit, self._edge
@@ -318,7 +337,9 @@ class Copying:
         told = [one if one.endswith("\n") else f"{one}\n\\ No newline at end of file\n" for one in lines]
         patch = "".join(told)
         # Values that are not told, and what only the lines around them say.
-        if any(not one.old for one in made.changes) or mentions_secret(patch) or "\r" in patch:
+        sides = (snapshot.data, "-"), (made.data, "+")
+        is_secret = any(secret_lines(data) & _shown(lines, side) for data, side in sides)
+        if any(not one.old for one in made.changes) or is_secret or mentions_secret(patch) or "\r" in patch:
             return ()
         url, title = shlex.quote(edge.url), shlex.quote(f"Promote {chosen.rollout} to {edge.target}")
         trailer = shlex.quote(f"Promoted-From: {chosen.rollout}@{chosen.release.revision.commit}")
@@ -327,11 +348,15 @@ class Copying:
             "git checkout --detach FETCH_HEAD",
             f"git apply --index <<'END-OF-PATCH'\n{patch}END-OF-PATCH",
             f"git commit -m {title} -m {trailer}",
-            f"git push {url} {shlex.quote(f'HEAD:refs/heads/{branch}')}",
+            f"git push {_force(branch)}{url} {shlex.quote(f'HEAD:refs/heads/{branch}')}",
         )
 
     def carry(
-        self, chosen: GoodRelease, prepared: Prepared, asked: PromotionAsked
+        self,
+        chosen: GoodRelease,
+        prepared: Prepared,
+        asked: PromotionAsked,
+        anew: Callable[[str], None],
     ) -> Carried | NotFastForward | Declined:
         """Commit the copy and push it; if the branch moved, make it anew on what is there now."""
         edge = self._edge
@@ -340,6 +365,8 @@ class Copying:
             if prepared.is_there or made is None or snapshot is None:
                 return Carried(before=prepared.lane.head, is_new=False)
             commit = self.top(chosen, prepared, asked)
+            if commit != asked.copied:
+                anew(commit)
             answer = self._copier.push(commit, edge.branch, before=snapshot.head)
             if isinstance(answer, Pushed):
                 return Carried(before=answer.before, copied=commit, changes=len(made.changes))
@@ -383,6 +410,24 @@ class Copying:
         """End what runs."""
         self._writer.interrupt()
         self._copier.interrupt()
+
+
+def _force(branch: str) -> str:
+    """Branches of pull requests are replaced, whatever is there; no other is."""
+    return "--force " if branch.startswith(OUR_OWN) else ""
+
+
+def _shown(lines: Sequence[str], mine: str) -> frozenset[int]:
+    """The numbers, from 0, of the lines of one side that a unified diff shows: `-` the old, `+` the new."""
+    shown, number = set(), 0
+    for line in lines[2:]:
+        found = _HUNK.match(line)
+        if found is not None:
+            number = max(0, int(found["new" if mine == "+" else "old"]) - 1)
+        elif line[0] in {" ", mine}:
+            shown.add(number)
+            number += 1
+    return frozenset(shown)
 
 
 def _lines(data: bytes) -> list[str]:

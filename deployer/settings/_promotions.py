@@ -23,6 +23,9 @@ _WAYS = (
     "a promotion moves the branch of one environment to a commit of another one's branch, or copies from"
     " folder to folder of one branch, in one repository"
 )
+_PROPOSALS = "deployer/"
+"""Below this are the branches of pull requests, the only ones that are ever replaced."""
+
 _FIELDS = ("move", "keep")
 """What is said of a copy alone."""
 
@@ -45,6 +48,7 @@ def conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
                 yield place_of_it, unknown(place_of_it[:-1], "environment", required, environments)
         yield from _approvers(raw, name)
         yield from _asks_forge(raw, name)
+    yield from _proposals(raw, base)
     yield from _shared_logins(mapping(raw, "people"))
     yield from _circles(environments)
 
@@ -91,6 +95,55 @@ def _ways(raw: object, name: str, source: str, keys: Keys, base: values.Base) ->
             place = ("environments", name, "promote_from", key)
             why = f"{name} and {source} follow branches of their own, so the very commit is promoted"
             yield place, f"{dotted(place)} is for copies from folder to folder alone, and {why}: remove this"
+
+
+def proposals(source: str, target: str) -> str:
+    """The branch of the pull requests of this way: `deployer.engine.ways.Edge.proposals`."""
+    return f"{_PROPOSALS}{source}-to-{target}"
+
+
+def _proposals(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
+    """Branches of pull requests that somebody follows, and that are of two ways."""
+    environments = mapping(raw, "environments")
+    opened: set[str] = set()
+    owners: dict[tuple[str, str], str] = {}
+    for name in environments:
+        environment = mapping(environments, name)
+        source, place = _source(environment)
+        if source is None or source == name or not _opens(raw, environment):
+            continue
+        where, branch, way = _where(raw, environment, base), proposals(source, name), f"{source} to {name}"
+        opened.add(where)
+        other = owners.setdefault((where, branch), way)
+        if other != way:
+            keys = ("environments", name, *place)
+            would = (
+                f"its pull requests would be from the branch {quote(branch)}, and so would those from {other}"
+            )
+            yield keys, f"{dotted(keys)}: {would}: rename one of these environments"
+    for name in environments:
+        environment = mapping(environments, name)
+        followed = normal(values.branch, environment.get("branch"), base)
+        is_opened = _where(raw, environment, base) in opened
+        if is_opened and followed is not None and followed.startswith(_PROPOSALS):
+            keys = ("environments", name, "branch")
+            why = "where deployer keeps the branches of its pull requests, and replaces them"
+            message = f"{quote(followed)} is below {_PROPOSALS}, {why}: follow a branch of another name"
+            yield keys, f"{dotted(keys)}: {message}"
+
+
+def _opens(raw: object, environment: Mapping[str, Any]) -> bool:
+    """Whether a promotion to it may be by a pull request: where there is a forge, one can be asked for."""
+    repository = mapping(mapping(raw, "repositories"), str(environment.get("repository")))
+    by = mapping(environment, "promote_from").get("by")
+    return repository.get("forge") is not None or by == "pull-request"
+
+
+def _where(raw: object, environment: Mapping[str, Any], base: values.Base) -> str:
+    """The repository: two names of one URL are one."""
+    name = str(environment.get("repository"))
+    url = mapping(mapping(raw, "repositories"), name).get("url")
+    return normal(values.repository_url, url, base) or name
 
 
 def _auto(raw: object, name: str) -> Iterator[tuple[Keys, str]]:

@@ -40,6 +40,7 @@ __all__ = [
     "rule_of",
     "rules",
     "table",
+    "whose",
 ]
 
 _REFUSED = 7
@@ -108,7 +109,7 @@ def needs(right: Right, *, environment: bool = False, everywhere: bool = False) 
         one = caller(request)
         require(one, right, request.path_params["environment"] if environment else None)
         if everywhere and one.environments is not None:
-            detail = f"{_whose(one)} is for some environments only, and this is about all of them. {_ASK}"
+            detail = f"{whose(one)} is for some environments only, and this is about all of them. {_ASK}"
             raise Problem(HTTPStatus.FORBIDDEN, detail, exit_code=_REFUSED)
 
     return _RuleOf(dependency=check, rule=Rule(right=right, environment=environment, everywhere=everywhere))
@@ -130,17 +131,18 @@ def require(one: Caller, right: Right, environment: str | None = None) -> None:
     if one.how == "anonymous":
         detail = f"Without a token nobody may {right.value} here: sign in, or send a bearer token."
         raise Problem(HTTPStatus.FORBIDDEN, detail, exit_code=_REFUSED)
-    whose = _whose(one)
+    who = whose(one)
     if right in one.rights:
         have = ", ".join(sorted(one.environments or ())) or "none"
-        detail = f"{whose} may {right.value} in other environments only: {have}."
+        detail = f"{who} may {right.value} in other environments only: {have}."
     else:
         roles = " or ".join(role.value for role in Role if right in RIGHTS[role])
-        detail = f"{whose} may not {right.value}: that takes the role {roles}."
+        detail = f"{who} may not {right.value}: that takes the role {roles}."
     raise Problem(HTTPStatus.FORBIDDEN, f"{detail} {_ASK}", exit_code=_REFUSED)
 
 
-def _whose(one: Caller) -> str:
+def whose(one: Caller) -> str:
+    """How a caller is called in a sentence, and in the audit log."""
     return f"{one.name} ({one.how if one.token is None else f'token {one.token}'})"
 
 

@@ -6,6 +6,7 @@ anything itself. Invariant: an application with a route that has no rule is not 
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from fastapi.routing import iter_route_contexts
 
 from deployer import __version__
 from deployer.web import api, problems
-from deployer.web.access import Right, needs, open_to_all, rule_of, rules
-from deployer.web.lanes import Lanes
+from deployer.web.access import Right, caller, needs, open_to_all, rule_of, rules, whose
+from deployer.web.lanes import REFUSALS, Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fastapi import Request
 
     from deployer.web.site import Site
 
@@ -47,7 +50,7 @@ def make(site: Site, routers: Sequence[APIRouter] = (), error_page: problems.Pag
         responses=problems.RESPONSES,
         dependencies=lanes.dependencies,
     )
-    problems.install(app, error_page)
+    problems.install(app, error_page, partial(_forbidden, site))
     app.include_router(_for_machines(site))
     for router in (api.reads(site), api.writes(site), api.events(site), api.tokens(site), _description(app)):
         app.include_router(router, prefix=api.PREFIX)
@@ -59,6 +62,14 @@ def make(site: Site, routers: Sequence[APIRouter] = (), error_page: problems.Pag
         raise RuntimeError(message)
     lanes.know(app)
     return app
+
+
+async def _forbidden(site: Site, request: Request, detail: str) -> None:
+    """Whoever has a token is somebody, and what they were refused is in the audit log."""
+    one = caller(request)
+    environment, command = request.path_params.get("environment", ""), request.url.path.rpartition("/")[2]
+    if one.how != "anonymous":
+        await REFUSALS.run(site.service.refused, environment, command, whose(one), detail)
 
 
 class _Described(FastAPI):

@@ -101,6 +101,8 @@ USES = Threads(2)
 """Write that a token was used."""
 ANSWERS = Threads(8)
 """Find and keep the answers of commands that may be sent twice."""
+REFUSALS = Threads(2)
+"""Write down what somebody had no right to."""
 BEGINNINGS = Threads(4)
 """Find where a stream begins."""
 

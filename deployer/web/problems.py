@@ -112,14 +112,26 @@ class Page(Protocol):
         """The page."""
 
 
-def install(app: FastAPI, page: Page | None = None) -> None:
-    """Make every error of the application a problem; for a person who met none of the routes, a page."""
+class Refused(Protocol):
+    """Keeps that somebody wanted what they have no right to."""
+
+    async def __call__(self, request: Request, detail: str, /) -> None:
+        """Keep it. Never raises."""
+
+
+def install(app: FastAPI, page: Page | None = None, refused: Refused | None = None) -> None:
+    """Make every error of the application a problem; for a person who met none of the routes, a page.
+
+    `refused` is told of commands that somebody has no right to.
+    """
 
     async def ours(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)  # noqa: S101 - for mypy: registered for nothing else
         detail = error.detail
         if isinstance(error, Unknown) and request.scope["state"]["caller"].environments is None:
             detail = error.in_full
+        if error.status is HTTPStatus.FORBIDDEN and refused is not None and request.method != "GET":
+            await refused(request, detail)
         return response(error.status, detail, error.exit_code)
 
     async def store(_request: Request, error: Exception) -> JSONResponse:

@@ -175,6 +175,8 @@ class Promotions:
         """Promote, or say what would be. Raises Problem."""
         if skip and not caller.may(Right.ADMINISTER, edge.target):
             detail = "--skip: only who administers the environment may override its gates."
+            if not dry_run:
+                self._service.refused(edge.target, "promote", actor, detail, reason)
             raise Problem(HTTPStatus.CONFLICT, detail, exit_code=commands.REFUSED)
         try:
             answer = self._promoter.promote(
@@ -192,6 +194,8 @@ class Promotions:
             if not dry_run:
                 self._looked.pop(edge.target, None)
         if isinstance(answer, Declined):
+            if not dry_run:
+                self._service.declined(edge.target, "promote", actor, answer, reason)
             raise Problem(HTTPStatus.CONFLICT, answer.why, exit_code=answer.exit_code)
         return answer
 

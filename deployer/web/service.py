@@ -113,6 +113,13 @@ class Passes(Protocol):
         """The number of the newest pass whose status is published."""
 
 
+class Journal(Protocol):
+    """What keeps refusals: `deployer.engine.journal.Journal`."""
+
+    def refused(self, environment: str, command: str, actor: str, why: str, reason: str = "") -> None:
+        """A command of a person was refused. Never raises."""
+
+
 class Cluster(Protocol):
     """What it needs of a cluster."""
 
@@ -139,13 +146,16 @@ class Service:
         enqueue: Callable[[str], None],
         now: Callable[[], datetime],
         look_seconds: float = _LOOK_SECONDS,
+        journal: Journal | None = None,
     ) -> None:
         """Take the parts. `clusters` and `repositories` (names) have one entry for each environment.
 
         The clusters are not those of the passes: a look for a person must not keep a pass waiting.
         `rules` are those of an environment's gates. `commit` makes events durable and tells who listens;
-        `enqueue` asks for a pass before all others. `look_seconds`: see `sync`.
+        `enqueue` asks for a pass before all others. `look_seconds`: see `sync`. `journal` keeps what
+        was refused.
         """
+        self._journal = journal
         self._store = store
         self._sources = sources
         self._clusters = clusters
@@ -395,6 +405,18 @@ class Service:
         command = "reject" if rejects else "approve"
         return self.carry_out(command, environment, ask, actor=actor, reason=reason, dry_run=dry_run)
 
+    def declined(
+        self, environment: str, command: str, actor: str, answer: commands.Declined, reason: str
+    ) -> None:
+        """Keep that a person's wish was refused; one that made no sense as it was typed is no wish."""
+        if answer.exit_code != commands.USAGE:
+            self.refused(environment, command, actor, answer.why, reason)
+
+    def refused(self, environment: str, command: str, actor: str, why: str, reason: str = "") -> None:
+        """Keep that a person was refused something."""
+        if self._journal is not None:
+            self._journal.refused(environment, command, actor, why, reason)
+
     def carry_out(
         self,
         command: str,
@@ -427,6 +449,8 @@ class Service:
             record = self._store.load(environment)
             answer = ask(record, actor, why)
             if isinstance(answer, commands.Declined):
+                if not dry_run:
+                    self.declined(environment, command, actor, answer, why)
                 raise Problem(HTTPStatus.CONFLICT, answer.why, exit_code=answer.exit_code)
             if answer.events and not dry_run:
                 try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from deployer.adapters.store.answers import Answers
 from deployer.adapters.store.tokens import Tokens
+from deployer.core.events import Event
 from deployer.web.hub import Hub
 from deployer.web.models import Models
 from deployer.web.problems import Unknown
@@ -22,7 +23,8 @@ from deployer.web.service import Service
 class Site:
     """What the faces show and do. `environments` is in the order of the settings.
 
-    `ready` gives the reason why the daemon is not ready to do its work, or None.
+    `ready` gives the reason why the daemon is not ready to do its work, or None. `write` appends to the log
+    of the daemon itself: durable once it returns, and raises what the store does.
     """
 
     environments: tuple[str, ...]
@@ -33,6 +35,7 @@ class Site:
     answers: Answers
     ready: Callable[[], str | None]
     promotions: Promotions
+    write: Callable[[Event], None]
 
     def known(self, environment: str) -> str:
         """The name, if the settings have it. Raises Problem."""

@@ -20,6 +20,7 @@ from deployer.adapters.store.sqlite import Database
 from deployer.adapters.store.tables import METADATA
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import Applied, Good, RollbackAsked, Seen
+from deployer.core.gates import BecameGood
 from deployer.core.record import Record, Result, fold
 from deployer.core.types import Release, ServeConfig
 from deployer.engine.ports import Store
@@ -28,7 +29,6 @@ from tests.support.build import at, release, revision
 from tests.support.memory_store import MemoryStore
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
     from deployer.core.commands import GoodRelease
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Port(Store, Protocol):
     """What the engine and the commands need of a store."""
 
-    def became_good(self, environment: str, commit: str) -> datetime | None:
+    def became_good(self, environment: str, commit: str) -> BecameGood | None:
         """When this commit was first good."""
 
     def good_releases(self, environment: str) -> list[GoodRelease]:
@@ -210,7 +210,7 @@ def test_good_releases_are_listed_newest_first(port: Opener) -> None:
     assert found[1].at < found[0].at
     assert port().good_releases("nowhere") == []
     commit = release("one").revision.commit
-    assert port().became_good("staging", commit) == found[1].at
+    assert port().became_good("staging", commit) == BecameGood(at=found[1].at, digest=release("one").digest)
     assert port().became_good("staging", release("three").revision.commit) is None
     assert port().became_good("nowhere", commit) is None
 

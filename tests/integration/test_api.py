@@ -9,6 +9,7 @@ import socket
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -425,7 +426,11 @@ def test_a_refusal_says_why_and_changes_nothing(
     assert result.exit_code == code, result.output
     assert says in result.stderr
     assert result.stdout == ""
-    assert still.store.load(NAME).sequence == before.sequence
+    after = still.store.load(NAME)
+    # That it was refused is in the log, but for what made no sense as it was typed.
+    told = [one.event.type for one in still.store.events(NAME, limit=1000)[before.sequence :]]
+    assert told in ([], ["command_refused"])
+    assert after == replace(before, sequence=after.sequence)
 
 
 def test_commands_and_passes_do_not_lose_to_each_other(live: DaemonSite) -> None:

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 from structlog.testing import capture_logs
 
-from deployer.cli import audit
+from deployer.cli import audit_log
 from deployer.cli.main import _COMMANDS, _IS_OF_THIS_MACHINE, cli
 from tests.support.daemon_site import NAME, DaemonSite
 
@@ -129,7 +129,7 @@ def test_an_export_is_the_whole_log_from_here_and_from_there(
     site: DaemonSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Oldest first, page after page; by the same filters as the list."""
-    monkeypatch.setattr(audit, "_PAGE", 3)
+    monkeypatch.setattr(audit_log, "PAGE", 3)
     file = token(site, tmp_path, "viewer")
     listed = site.json("audit", "list", "-n", "1000")
     here = site.type("audit", "export")
@@ -277,6 +277,8 @@ READS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("live",): (NAME,),
     ("logs",): (NAME,),
     ("audit", "list"): (),
+    ("audit", "show"): ("1",),
+    ("rollouts", "show"): (f"{NAME}#1",),
     ("audit", "verify"): (),
     ("doctor",): ("--only", "settings"),
     ("healthcheck",): (),
@@ -307,7 +309,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 def test_every_command_is_in_one_of_the_two() -> None:
     """One that is added tomorrow must say whether it reads."""
-    writes = {("token", "create"), ("token", "revoke")}
+    writes = {("token", "create"), ("token", "revoke"), ("rollouts", "bundle")}
 
     export = {("audit", "export")}  # in formats of its own
 

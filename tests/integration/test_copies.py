@@ -17,6 +17,7 @@ from deployer.core.commands import INVALID, Declined, GoodRelease
 from deployer.core.events import Promoted, PromotionAsked, PromotionFailed, Proposed, RollbackAsked, Seen
 from deployer.core.gates import GateState, Verdict
 from deployer.core.record import Pushing
+from deployer.core.types import Person
 from deployer.core.yaml import load
 from deployer.engine.auto_promoting import AutoPromoter
 from deployer.engine.promoting import Outcome, Promoter
@@ -235,7 +236,10 @@ def test_a_race_is_won_by_doing_it_again(site: Folders) -> None:
 
     lost = site.promoter(copier=racing(9)).promote("production", actor="ada")
     assert "the branch moved while it was pushed, 3 times in a row" in declined(lost)
-    assert site.types("production") == (PromotionAsked, PromotionFailed)
+    # Each copy is known before it is pushed: whichever gets there, it is known whose it is.
+    assert site.types("production") == (*[PromotionAsked] * 3, PromotionFailed)
+    asked = site.facts("production", PromotionAsked)
+    assert len({one.copied for one in asked}) == 3
     done(site.promoter(copier=racing(1)).promote("production", actor="ada"), Outcome.PROMOTED)
     assert site.show() == text(5, replicas=7, comment=" in production")
     assert site.origin.git("log", "-1", "--format=%s", f"{BRANCH}~1") == "another"
@@ -275,6 +279,47 @@ def test_a_patch_that_would_show_a_secret_is_not_printed(site: Folders) -> None:
     assert f"or edit {PRODUCTION} by hand (a patch would show what is secret)" in why
     assert secret not in why
     assert "runtime_env" in why
+
+
+def test_a_patch_that_shows_a_secret_beside_the_change_is_not_printed(site: Folders) -> None:
+    """Its name may stand more lines above than a patch shows."""
+
+    def file(price: int, replicas: int) -> str:
+        values = "".join(f"        KEY_{number}: s3cret-{number}\n" for number in range(9))
+        return f"""\
+applications:
+  - name: fruit
+    import_path: good:app
+    runtime_env:
+      env_vars:
+{values}    args: {{price: {price}}}
+    deployments:
+      - name: MangoStand
+        num_replicas: {replicas}
+"""
+
+    site.make_good("staging", site.write(file(3, 1), file(3, 7)))
+    site.make_good("staging", site.write(file(5, 1)))
+    why = declined(site.promoter(writer={"can_push": False}).promote("production", actor="ada"))
+    assert "s3cret" not in why
+    assert "args.price: 3 -> 5" in why.replace(" to ", " -> ")
+
+
+def test_who_changed_the_source_since_does_not_approve_the_copy(site: Folders) -> None:
+    """Ada's change was overtaken by Lin's before it was promoted: the copy brings both."""
+    promoter = site.promoter()
+    five, six = (site.write(text(price)) for price in (5, 6))
+    by = {"ada": five, "lin": six}
+    made = [
+        replace(one, revision=replace(one.revision, author=Person(name=name, email=f"{name}@x")))
+        for name, one in by.items()
+    ]
+    for one in made:
+        site.make_good("staging", one)
+    promoter = site.promoter(seen=lambda name: site.facts(name, Seen)[::-1])
+    done(promoter.promote("production", actor="eve (token 7)"), Outcome.PROMOTED)
+    (asked,) = site.facts("production", PromotionAsked)
+    assert {"ada", "lin"} <= {one.name for one in asked.people}
 
 
 def test_a_copy_that_was_cut_off_is_read_back(site: Folders) -> None:
@@ -522,6 +567,61 @@ def test_a_pull_request_of_what_is_held_by_now_is_red(forged: tuple[Folders, Fak
     site.commit(site.store.load("staging"), [back])
     name = f'{six.revision.short} "prices"'
     assert soak() == ("failure", f"{name} is held in staging (rolled back by ada: it leaks).")
+
+
+def test_what_somebody_pushed_to_our_branch_is_red(forged: tuple[Folders, FakeForge]) -> None:
+    """What was green is not green for it; and no status is told of a gate."""
+    site, fake = forged
+    site.make_good("staging", site.write(text(5)))
+    promoter = site.promoter()
+    done(promoter.promote("production", actor="ada"), Outcome.PROPOSED)
+    evil = site.origin.commit({PRODUCTION: text(666)}, branch=HEAD, message="evil")
+    promoter.tend("production", lambda _: (gate("windows", Verdict.OPEN),))
+    told = fake.statuses(evil)
+    assert list(told) == ["deployer/production/soak"]
+    state, description, _ = told["deployer/production/soak"]
+    assert state == "failure"
+    assert description.startswith(
+        f"{evil[:7]}, which somebody pushed to {HEAD}, is not what staging#2 proved"
+    )
+
+
+def test_a_push_takes_the_place_of_a_pull_request(forged: tuple[Folders, FakeForge]) -> None:
+    """What is open would bring old values, and stay green."""
+    site, fake = forged
+    site.make_good("staging", site.write(text(5)))
+    done(site.promoter().promote("production", actor="ada"), Outcome.PROPOSED)
+    site.make_good("staging", site.write(text(6)))
+    site.by_pull_request = False
+    done(site.promoter().promote("production", actor="ada"), Outcome.PROMOTED)
+    assert fake.pull(1).state == "closed"
+    assert site.types("production") == (PromotionAsked, PromotionFailed, *PROMOTED)
+    (ended,) = site.facts("production", PromotionFailed)
+    assert "is promoted to production instead, so deployer closes pull request #1." in ended.why
+
+
+def test_a_merge_is_learned_before_something_newer_is_promoted(forged: tuple[Folders, FakeForge]) -> None:
+    """Within the seconds between two looks at the pull request."""
+    site, fake = forged
+    site.make_good("staging", site.write(text(5)))
+    done(site.promoter().promote("production", actor="ada"), Outcome.PROPOSED)
+    merge = site.write(text(5), text(5, replicas=7), message="Merge it").revision.commit
+    fake.merge(1, "lin-gh", merge)
+    site.make_good("staging", site.write(text(6)))
+    done(site.promoter().promote("production", actor="ada"), Outcome.PROPOSED)
+    assert site.types("production") == (*PROMOTED, PromotionAsked)
+    assert site.facts("production", Promoted)[0].copied == merge
+    assert [one.number for one in site.facts("production", Proposed)] == [1, 2]
+
+
+def test_a_gate_is_not_skipped_by_promoting_what_is_there(site: Folders) -> None:
+    """Who types it is told what does that, instead of nothing."""
+    site.make_good("staging", site.write(text(5)))
+    done(site.promoter().promote("production", actor="ada"), Outcome.PROMOTED)
+    again: dict[str, Any] = {"actor": "ada", "release": "staging#2", "reason": "fire"}
+    why = declined(site.promoter().promote("production", skip=["windows"], **again))
+    assert '`deployer sync production --skip windows --reason "..."` does that.' in why
+    done(site.promoter().promote("production", skip=["soak"], **again), Outcome.NOTHING)
 
 
 def test_a_forge_that_is_down_fails_the_promotion_with_a_sentence(forged: tuple[Folders, FakeForge]) -> None:

@@ -125,6 +125,7 @@ class Faces:
             answers=nothing,
             ready=lambda: None,
             promotions=cast("Any", self.promotions),
+            write=lambda _event: None,
         )
         self._app = application.make(site, [pages.router(site, self.render)])
 

@@ -20,6 +20,7 @@ from deployer.cli.main import cli
 from deployer.core import gates
 from deployer.core.source import Branch
 from deployer.engine.controller import Controller
+from deployer.engine.journal import Journal
 from deployer.engine.outbox import Outbox
 from deployer.engine.reconcile import Reconciler
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
@@ -177,6 +178,7 @@ class DaemonSite:
                 notifier=Notifier(),
                 workers=2,
             )
+            journal = Journal(self.store, environments=(NAME,), commit=reconciler.commit, now=self.now)
             service = Service(
                 store=self.store,
                 sources=sources,
@@ -186,6 +188,7 @@ class DaemonSite:
                 commit=reconciler.commit,
                 enqueue=lambda name: queue.add(name, front=True),
                 now=self.now,
+                journal=journal,
             )
             is_started = False
             try:
@@ -205,6 +208,7 @@ class DaemonSite:
                         now=self.now,
                         gating=lambda _environment, _commit: gates.NONE,
                         promoter=no_promotions(self.store),
+                        journal=journal,
                     ),
                 ):
                     # Not before: pydantic and FastAPI both switch a warning off while they make their

@@ -58,6 +58,12 @@ class Ordered(pages_data.Ordered):
 
     explain = live = status
 
+    def refused(self, environment: str, command: str, actor: str, why: str, reason: str = "") -> None:
+        """Remembered among the orders."""
+        self.orders.append(
+            (f"refused {command}", environment, {"actor": actor, "why": why, "reason": reason})
+        )
+
     def logs(self, environment: str, _app: str | None) -> dict[str, Any]:
         """No logs."""
         return {"environment": environment, "logs": [], "left_out": 0}
@@ -89,6 +95,7 @@ class Faces:
             answers=Answers(keys.database),
             ready=lambda: None,
             promotions=cast("Any", pages_data.Promotable([pages_data.lane("staging", "production")])),
+            write=lambda _event: None,
         )
         self.app = finished(self.site, self.door)
         self.guard = Guard(self.app, self.door, opener(self.app))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deployer.adapters.store import Conflict
 from deployer.core.commands import GoodRelease
 from deployer.core.events import Good, Started
+from deployer.core.gates import BecameGood
 from deployer.core.record import Record, evolve
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ class MemoryStore:
             if isinstance(event, Good)
         ]
 
-    def became_good(self, environment: str, commit: str) -> datetime | None:
+    def became_good(self, environment: str, commit: str) -> BecameGood | None:
         """When it first did."""
-        found = [one.at for one in self.good_releases(environment) if one.release.revision.commit == commit]
-        return min(found, default=None)
+        found = [one for one in self.good_releases(environment) if one.release.revision.commit == commit]
+        first = min(found, key=lambda one: one.at, default=None)
+        return BecameGood(at=first.at, digest=first.release.digest) if first is not None else None
 
     def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
         """Keep the newest."""

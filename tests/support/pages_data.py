@@ -581,6 +581,12 @@ class Told:
             *self.views[name]["gates"],
         ]
 
+    def at(
+        self, environment: str, time: datetime | None = None, visible: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """What was live."""
+        return {"environment": environment, "at": ago(), "says": [], "live": None}
+
     def releases(self, environment: str, *, limit: int = 50, before: str | None = None) -> dict[str, Any]:
         """What became good."""
         items = [
@@ -605,7 +611,7 @@ class Told:
         found = [one for one in found if asked.get("result") in {None, one["result"]}]
         return _page(found, asked)
 
-    def rollout(self, rollout: str) -> dict[str, Any] | None:
+    def rollout(self, rollout: str, _visible: Collection[str] | None = frozenset()) -> dict[str, Any] | None:
         """One rollout: failed, if the history says so."""
         name = rollout.rpartition("#")[0]
         for one in history(name, 23, self.text):
@@ -666,8 +672,26 @@ class Told:
             "changes": [{**line, "change": self.text(str(line["change"]))} for line in CHANGES],
             "against": self.text(f"{commit(19)[:7]}, which was live"),
             "against_rollout": f"{one['environment']}#1",
+            "gates": [
+                {"name": name, "verdict": verdict, "evidence": self.text(evidence)}
+                for name, verdict, evidence in (
+                    ("requires", "open", "It is good in staging for long enough."),
+                    ("freezes", "skipped", "Skipped by ada: a fix. It would be closed: Christmas."),
+                )
+            ],
+            "story": [{"about": "what", "says": self.text(f"{one['id']} was a deploy.")}],
             "can_roll_back_to": one["result"] == "good",
         }
+
+    def bundle(self, rollout: str, visible: Collection[str] | None) -> bytes | None:
+        """The evidence of a rollout."""
+        self.asked.append(("bundle", {"rollout": rollout, "visible": visible}))
+        return b"PK" if self.rollout(rollout) else None
+
+    def event(self, *, environments: Collection[str] | None, event: str) -> dict[str, Any] | None:
+        """One event in full: there is one."""
+        self.asked.append(("event", {"environments": environments, "event": event}))
+        return {"id": 1, "environment": "staging"} if event == "1" else None
 
     def plan(
         self, environment: str, *, to: str | None = None, visible: Collection[str] | None = None

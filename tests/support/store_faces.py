@@ -155,6 +155,7 @@ def standing(path: Path, names: Sequence[str]) -> Iterator[StoreFaces]:
             answers=answers,
             ready=lambda: None,
             promotions=Promotions(no_promotions(store), service, models),
+            write=lambda _event: None,
         )
         token = token_rules.make(secrets.token_bytes(32))
         web = settings.server

@@ -43,6 +43,15 @@ _PULL_STATES: dict[str, PullState] = {
     "closed": "closed",
 }
 
+_AGAINST = "requested_changes"
+
+_REVIEWERS = frozenset(
+    {"unreviewed", "review_started", "reviewed", _AGAINST, "approved", "unapproved", "attention_requested"}
+)
+"""How a reviewer may stand: app/models/concerns/merge_request_reviewer_state.rb, and a word of 14.x."""
+
+_NOT_FOUND = 404
+
 _PENDING = frozenset(
     {
         "created",
@@ -157,11 +166,12 @@ class GitLab(Forge):
         return min(merged, key=lambda pull: rank(pull, commit), default=None)
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        """Who approves it now. An approval that was taken back is not there any more.
+        """How each person stands now, the newest last: who approves it, and who asks for changes.
 
-        https://docs.gitlab.com/api/merge_request_approvals/: GitLab does not say for which commit, and an
-        older one not when (gitlab-org/gitlab#335669): it then counts from the day of the merge request, which
-        no approval can be older than.
+        An approval that was taken back is not there any more. GitLab does not say for which commit either is
+        (https://docs.gitlab.com/api/merge_request_approvals/). Of an approval an older one does not say when
+        (gitlab-org/gitlab#335669): it then counts from the day of the merge request, which none can be older
+        than. Who asks for changes has done so since they became a reviewer, or later.
         """
         doing = Doing(what=f"read the approvals of merge request {number}", needs=_READ)
         answer = self._api.get(f"{self._path(number)}/approvals", doing)
@@ -172,19 +182,37 @@ class GitLab(Forge):
             seen = self._api.get(self._path(number), doing)
             with self._api.reading(doing):
                 opened = read.mapping(seen)
-        said: list[tuple[int, Review]] = []
+        said: dict[str, Review] = {}
         with self._api.reading(doing):
-            for place, one in enumerate(approvals):
-                who = read.login(one, "user", "username")
-                if who is None:
-                    continue
-                at = (
-                    read.moment(one, "approved_at")
-                    if one.get("approved_at")
-                    else read.moment(opened, "created_at")
-                )
-                said.append((place, Review(login=who, state=Opinion.APPROVED, commit="", at=at, url="")))
-        return read.last_words(said)
+            for one in approvals:
+                at = (one, "approved_at") if one.get("approved_at") else (opened, "created_at")
+                said |= _given(one, Opinion.APPROVED, at=at)
+        # GitLab changes the one and then the other: who is seen to do both does not approve.
+        said |= self._against(number)
+        return tuple(sorted(said.values(), key=lambda review: review.at))
+
+    def _against(self, number: int) -> dict[str, Review]:
+        """Who asks for changes, by name.
+
+        https://docs.gitlab.com/api/merge_requests/#get-single-merge-request-reviewers
+        """
+        doing = Doing(what=f"read the reviewers of merge request {number}", needs=_READ)
+        said: dict[str, Review] = {}
+        try:
+            for value in self._api.pages(f"{self._path(number)}/reviewers", doing, {"per_page": "100"}):
+                with self._api.reading(doing):
+                    reviewer = read.mapping(value)
+                    state = read.raw(reviewer, "state")
+                    if state not in _REVIEWERS:
+                        raise read.Malformed(wanted="a word of GitLab's as a reviewer's `state`")
+                    if state == _AGAINST:
+                        said |= _given(reviewer, Opinion.CHANGES_REQUESTED, at=(reviewer, "created_at"))
+        except ForgeUnavailable as error:
+            # An old one (before 15.3) has no such path, nor such a word. The merge request is there: its
+            # approvals were read.
+            if error.status != _NOT_FOUND:
+                raise
+        return said
 
     def checks(self, commit: str) -> tuple[CheckResult, ...]:
         """The newest of each name: the jobs of the project's pipelines, and what others have set."""
@@ -248,6 +276,16 @@ def _pull(value: object) -> PullRequest:
             else None
         ),
     )
+
+
+def _given(
+    value: Mapping[str, Any], state: Opinion, *, at: tuple[Mapping[str, Any], str]
+) -> dict[str, Review]:
+    """What this person says, by their name; nothing of who is not there any more."""
+    who = read.login(value, "user", "username")
+    if who is None:
+        return {}
+    return {who.casefold(): Review(login=who, state=state, commit="", at=read.moment(*at), url="")}
 
 
 def _status(status: Mapping[str, Any]) -> CheckResult:

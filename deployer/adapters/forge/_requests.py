@@ -1,8 +1,9 @@
 """Asks a forge's API, and turns what goes wrong into a sentence.
 
 Owns the requests, and the token on its way. Must not know what the answers mean.
-Invariant: a request ends in time and goes nowhere but to `api_url`; whatever comes back becomes a JSON value
-or one `ForgeUnavailable` whose sentence has the cause and the next step, and no token.
+Invariant: a request ends in time and goes nowhere but to `api_url`; none is made while the forge wants none;
+whatever comes back becomes a JSON value or one `ForgeUnavailable` whose sentence has the cause and the next
+step, and no token.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlencode
 
@@ -102,6 +105,18 @@ class Stop:
             raise ForgeUnavailable(message)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limit:
+    """The forge was asked too often. `until` is of this process's clock, `ends` for people.
+
+    `status` is that of the answer which said so.
+    """
+
+    until: float
+    ends: datetime
+    status: int
+
+
 class Api:
     """One project's part of a forge's API."""
 
@@ -126,6 +141,9 @@ class Api:
         self._ca_file = ca_file
         self._refused = refused
         self.stop = Stop()
+        # Of whatever was asked: it holds for the token, and so for every thread and every question.
+        self._limit: _Limit | None = None
+        self._limit_lock = threading.Lock()
 
     def get(self, path: str, doing: Doing, query: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         """What is at this path."""
@@ -180,6 +198,8 @@ class Api:
         query: Mapping[str, str],
         body: Mapping[str, object] | None = None,
     ) -> Answer:
+        # Before the token, for which an App asks the forge, too.
+        self._keep_limit(doing)
         token = self._token()
         if not _TOKEN.fullmatch(token):
             self._fail(doing, "the token is empty or has characters that no token has: check token_file")
@@ -221,10 +241,29 @@ class Api:
             self._refused()
         said = message(answer.body, token)
         seconds = retry_after(answer, said)
+        if seconds is not None:
+            self._limited(seconds, answer.status)
         cause = refusal(answer.status, said, seconds, needs=doing.needs)
         refused = _Refused(self._sentence(doing, cause), retry_after_seconds=seconds, status=answer.status)
         refused.said = said
         return refused
+
+    def _limited(self, seconds: float, status: int) -> None:
+        until, ends = time.monotonic() + seconds, datetime.now(UTC) + timedelta(seconds=seconds)
+        with self._limit_lock:
+            if self._limit is None or until > self._limit.until:
+                self._limit = _Limit(until=until, ends=ends, status=status)
+
+    def _keep_limit(self, doing: Doing) -> None:
+        """Raise ForgeUnavailable while nothing is to be asked: it was refused, so nothing was done."""
+        limit = self._limit
+        left = limit.until - time.monotonic() if limit is not None else 0.0
+        if limit is None or left <= 0.0:
+            return
+        # When, and not in how many seconds: people are told what is the same once.
+        when = f"it was asked too often, and is asked nothing before {limit.ends:%H:%M:%S} UTC"
+        message = self._sentence(doing, f"{when}: give deployer a token of its own")
+        raise ForgeUnavailable(message, retry_after_seconds=left, status=limit.status)
 
     def _fail(self, doing: Doing, cause: str) -> NoReturn:
         raise self._unavailable(doing, cause)

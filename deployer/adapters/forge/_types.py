@@ -79,7 +79,8 @@ class CheckResult:
 class ForgeUnavailable(Exception):  # noqa: N818 - named by what follows: keep what is known, ask again later
     """The forge did not do it. `why` is one sentence with the cause and the next step, without secrets.
 
-    `retry_after_seconds` is when the forge wants to be asked again, if it says so. `status` is that of its
+    `retry_after_seconds` is when the forge wants to be asked again, if it says so: until then it is asked
+    nothing, and every question about the project raises this with what is left. `status` is that of its
     answer, if there was one.
     """
 

@@ -15,12 +15,13 @@ from deployer.adapters.git._objects import Blob
 from deployer.adapters.git._push_answer import CommitMissing, PushRefused, PushUnclear
 from deployer.adapters.git._pushing import AlreadyThere, NotFastForward, Writer, push_commands
 from deployer.adapters.git._remote import Access, GithubApp, check_ref
-from deployer.adapters.git._settling import Pushed
+from deployer.adapters.git._settling import OUR_OWN, Pushed
 from deployer.adapters.git._signatures import Signers, Unsigned, Verifier
 from deployer.adapters.git.glance import Glance
 from deployer.adapters.git.mirror import RANGE_LIMIT, Mirror
 
 __all__ = [
+    "OUR_OWN",
     "RANGE_LIMIT",
     "Access",
     "AlreadyThere",

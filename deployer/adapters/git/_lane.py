@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from deployer.core.types import Revision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deployer.adapters.git._workspace import Workspace
 
 LINE = 50
@@ -42,6 +44,19 @@ class Lane:
 def look(workspace: Workspace, commit: str, branch: str, source_ref: str) -> Lane:
     """One look. See `Writer.lane`."""
     return workspace.steadily(lambda: _lane(workspace, commit, branch, source_ref))
+
+
+def revisions(workspace: Workspace, commits: Sequence[str], source_ref: str) -> tuple[Revision, ...]:
+    """Those of these commits that can be read, after one look at the ref."""
+
+    def read() -> tuple[Revision, ...]:
+        there = workspace.ask({source_ref})
+        if source_ref in there and not workspace.has(there[source_ref]):
+            workspace.fetch([f"+{source_ref}:{_SOURCE}"])
+        known = (one for one in commits if workspace.has(one))
+        return tuple(workspace.reader.commit(workspace.git, one).revision for one in known)
+
+    return workspace.steadily(read)
 
 
 def _lane(workspace: Workspace, commit: str, branch: str, source_ref: str) -> Lane:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from deployer.adapters.git import _lane
 from deployer.adapters.git._remote import Access, Remote, check_ref
 from deployer.adapters.git._settling import (
+    OUR_OWN,
     Push,
     Pushed,
     Tried,
@@ -40,7 +41,7 @@ from deployer.adapters.git._workspace import (
 from deployer.core.types import Revision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -113,6 +114,11 @@ class Writer:
         with self._workspace.in_turn(patience_seconds):
             return _lane.look(self._workspace, source_commit, target_branch, source_ref)
 
+    def revisions(self, commits: Sequence[str], source_ref: str) -> tuple[Revision, ...]:
+        """Those of these commits that the ref leads to, or has led to, as they can be read. See `lane`."""
+        with self._workspace.in_turn(TURN_SECONDS):
+            return _lane.revisions(self._workspace, commits, source_ref)
+
     def alone(self) -> AbstractContextManager[None]:
         """Keep the turn for the calls of this thread inside the block. Raises GitUnavailable before it."""
         return self.turn.taken()
@@ -172,9 +178,13 @@ class Writer:
 
 
 def push_commands(url: str, commit: str, branch: str, *, source_ref: str = "") -> tuple[str, ...]:
-    """What a person types in any clone of it to promote a commit. git refuses what is no fast-forward."""
+    """What a person types in any clone of it to promote a commit. git refuses what is no fast-forward.
+
+    But for a branch of pull requests, which is replaced.
+    """
     fetched, pushed = shlex.quote(source_ref or commit), shlex.quote(f"{commit}:refs/heads/{branch}")
-    return (f"git fetch {shlex.quote(url)} {fetched}", f"git push {shlex.quote(url)} {pushed}")
+    force = "--force " if branch.startswith(OUR_OWN) else ""
+    return (f"git fetch {shlex.quote(url)} {fetched}", f"git push {force}{shlex.quote(url)} {pushed}")
 
 
 def _check(commit: str, branch: str, source_ref: str) -> None:

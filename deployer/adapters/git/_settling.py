@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
 """Before each look at the branch. A push follows each but the last, until one is settled."""
 
-_OUR_OWN = "deployer/"
+OUR_OWN = "deployer/"
 """What the branches begin with that are ours to replace."""
 
 T = TypeVar("T")
@@ -100,8 +100,8 @@ def replacing(commit: str, branch: str, head: str | None, tried: Tried | None) -
 def check_own(branch: str) -> None:
     """Raise ValueError for a branch that is not ours to replace."""
     check_ref(f"refs/heads/{branch}")
-    if not branch.startswith(_OUR_OWN):
-        message = f"{branch!r} is not a branch of deployer's own: those begin with {_OUR_OWN}"
+    if not branch.startswith(OUR_OWN):
+        message = f"{branch!r} is not a branch of deployer's own: those begin with {OUR_OWN}"
         raise ValueError(message)
 
 

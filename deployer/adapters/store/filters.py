@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal, or_, select, union_all
 
-from deployer.adapters.store import codec
+from deployer.adapters.store import codec, ended
+from deployer.adapters.store.ended import plain
 from deployer.adapters.store.tables import EVENTS, MENTIONS, ROLLOUTS
 from deployer.core.events import DAEMON
 
@@ -58,13 +59,15 @@ class RolloutFilter:
 class EventFilter:
     """Which events. As `RolloutFilter`; `actor` is all of `ada (local)`, or what stands before the bracket.
 
-    `revision` and `digest` also find the events of the rollouts that were of them.
+    `revision` and `digest` also find the events of the rollouts that were of them; `result` only those of
+    rollouts that ended so.
     """
 
     environments: Collection[str] | None = None
     environment: str | None = None
     actor: str | None = None
     type: str | None = None
+    result: str | None = None
     rollout: str | None = None
     revision: str | None = None
     digest: str | None = None
@@ -72,6 +75,23 @@ class EventFilter:
     until: datetime | None = None
     after: int | None = None
     before: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was found out about the log before a page of it is asked for.
+
+    `is_short`: few events are in the period asked for. `is_rare_actor`: few are of the actor. `end` is the
+    last id of the period, where many came later, so that those are not walked through. `low` and `high` are
+    the part of the log that is looked at, the first id and the one after the last, where it is looked for by
+    the result of rollouts.
+    """
+
+    is_short: bool = False
+    is_rare_actor: bool = False
+    end: int | None = None
+    low: int = 0
+    high: int | None = None
 
 
 def rollout_conditions(wanted: RolloutFilter) -> list[ColumnElement[bool]] | None:
@@ -101,52 +121,65 @@ def rollout_conditions(wanted: RolloutFilter) -> list[ColumnElement[bool]] | Non
     return conditions
 
 
-def event_ids(wanted: EventFilter, limit: int, *, is_short: bool, end: int | None) -> Select[Any] | None:
+def event_ids(wanted: EventFilter, limit: int, known: Known) -> Select[Any] | None:
     """The ids of one page; None if nothing can fit.
-
-    `is_short`: few events are in the period asked for. `end` is the last id of it, where many came later, so
-    that those are not walked through.
 
     SQLite chooses among indexes without knowing how many rows have which value, and the wrong choice walks
     half a million. So one condition is chosen here to be looked up, the most telling one that is asked for,
     and the others only filter: `column || ''` has no index.
     """
-    if _is_hidden(wanted.environment, wanted.environments):
+    if _is_nothing(wanted):
         return None
-    lead = _lead(wanted, is_short=is_short)
+    lead = _lead(wanted, known)
     filters = list(_event_filters(wanted, lead))
-    order = EVENTS.c.id if wanted.after is not None else EVENTS.c.id.desc()
+    number = plain(EVENTS.c.id) if lead == "result" else EVENTS.c.id
+    order = number if wanted.after is not None else number.desc()
     pages = [
         select(EVENTS.c.id)
-        .where(*looked_up, *filters, *_bounds(wanted, end, is_range=len(looked_up) > 1))
+        .where(*looked_up, *filters, *_bounds(wanted, known, is_range=len(looked_up) > 1))
         .order_by(order)
         .limit(limit)
         .subquery()
-        for looked_up in _looked_up(wanted, lead)
+        for looked_up in _looked_up(wanted, lead, known)
     ]
     parts = [select(page.c.id) for page in pages]
     return parts[0] if len(parts) == 1 else select(union_all(*parts).subquery().c.id)
 
 
-def _bounds(wanted: EventFilter, end: int | None, *, is_range: bool) -> Iterable[ColumnElement[bool]]:
+def is_by_result(wanted: EventFilter, known: Known) -> bool:
+    """Whether the log is looked at part by part: those of the rollouts that ended as asked."""
+    return not _is_nothing(wanted) and _lead(wanted, known) == "result"
+
+
+def by_actor(actor: str) -> list[list[ColumnElement[bool]]]:
+    """The conditions on the actor, which an index has; each stands for a page of its own."""
+    exact: list[ColumnElement[bool]] = [EVENTS.c.actor == actor]
+    # Each bracket, and the character after it: what begins so lies between the two.
+    pairs = ((" (", " )"), (" <", " ="))
+    return [exact, *([EVENTS.c.actor >= actor + a, EVENTS.c.actor < actor + b] for a, b in pairs)]
+
+
+def _bounds(wanted: EventFilter, known: Known, *, is_range: bool) -> Iterable[ColumnElement[bool]]:
     """Between which ids to look. Beside a range of another column they must not be what is looked up."""
-    number = EVENTS.c.id.op("+")(0) if is_range else EVENTS.c.id
-    if end is not None:
-        yield number <= end
+    number = plain(EVENTS.c.id) if is_range else EVENTS.c.id
+    if known.end is not None:
+        yield number <= known.end
     if wanted.after is not None:
         yield number > wanted.after
     if wanted.before is not None:
         yield number < wanted.before
 
 
-def _lead(wanted: EventFilter, *, is_short: bool) -> str:
+def _lead(wanted: EventFilter, known: Known) -> str:
     """What is looked up: the condition that is likely to leave the fewest."""
     is_rare = wanted.type is not None and wanted.type not in _FREQUENT
     order = (
         ("rollout", wanted.rollout is not None),
         ("release", wanted.revision is not None or wanted.digest is not None),
-        ("period", is_short),
+        ("period", known.is_short),
         ("type", is_rare),
+        ("actor", known.is_rare_actor),
+        ("result", wanted.result is not None),
         ("environment", wanted.environment is not None),
         ("environments", wanted.environments is not None and len(wanted.environments) <= _FEW),
         ("actor", wanted.actor is not None and wanted.actor != DAEMON),
@@ -156,7 +189,7 @@ def _lead(wanted: EventFilter, *, is_short: bool) -> str:
     return next((name for name, is_asked in order if is_asked), "time")
 
 
-def _looked_up(wanted: EventFilter, lead: str) -> list[list[ColumnElement[bool]]]:
+def _looked_up(wanted: EventFilter, lead: str, known: Known) -> list[list[ColumnElement[bool]]]:
     """The condition for the index; more than one stand for a page each."""
     match lead:
         case "rollout":
@@ -169,12 +202,10 @@ def _looked_up(wanted: EventFilter, lead: str) -> list[list[ColumnElement[bool]]
             return [[EVENTS.c.type == wanted.type]]
         case "environment":
             return [[EVENTS.c.environment == wanted.environment]]
+        case "result":
+            return [ended.of_rollouts(wanted, known.low, known.high)]
         case "actor":
-            actor = str(wanted.actor)
-            exact: list[ColumnElement[bool]] = [EVENTS.c.actor == actor]
-            # Each bracket, and the character after it: what begins so lies between the two.
-            pairs = ((" (", " )"), (" <", " ="))
-            return [exact, *([EVENTS.c.actor >= actor + a, EVENTS.c.actor < actor + b] for a, b in pairs)]
+            return by_actor(str(wanted.actor))
         case "environments":
             return [[EVENTS.c.environment == name] for name in sorted(wanted.environments or ())]
         case _:
@@ -222,12 +253,19 @@ def _event_filters(wanted: EventFilter, lead: str) -> Iterable[ColumnElement[boo
         yield EVENTS.c.type.concat("") == wanted.type
     if wanted.actor is not None and lead != "actor":
         yield _named(EVENTS.c.actor, wanted.actor, " (", " <")
+    if wanted.result is not None and lead != "result":
+        yield ended.is_of_one(wanted.result)
     if lead == "rollout" and (wanted.revision is not None or wanted.digest is not None):
         yield from _of_release(wanted)
     if wanted.since is not None and lead != "period":
         yield EVENTS.c.at.concat("") >= codec.stamp(wanted.since)
     if wanted.until is not None and lead != "period":
         yield EVENTS.c.at.concat("") < codec.stamp(wanted.until)
+
+
+def _is_nothing(wanted: EventFilter) -> bool:
+    """Whether no event can fit, which need not be looked for."""
+    return _is_hidden(wanted.environment, wanted.environments) or ended.is_never(wanted)
 
 
 def _is_hidden(environment: str | None, visible: Collection[str] | None) -> bool:

@@ -23,6 +23,7 @@ from deployer.adapters.store.tables import CHAINED, EVENTS, OUTBOX, RECORDS, REL
 from deployer.core import chain
 from deployer.core.commands import GoodRelease
 from deployer.core.events import Event, Started
+from deployer.core.gates import BecameGood
 from deployer.core.record import Record, Result
 from deployer.core.types import ServeConfig
 
@@ -157,16 +158,21 @@ class SqlReader:
             rows = connection.execute(query).all()
         return [self._good_release(row) for row in rows]
 
-    def became_good(self, environment: str, commit: str) -> datetime | None:
+    def became_good(self, environment: str, commit: str) -> BecameGood | None:
         """When a rollout first made this commit good here; None if none did."""
-        query = select(func.min(ROLLOUTS.c.finished_at)).where(
-            ROLLOUTS.c.environment == environment,
-            ROLLOUTS.c.revision == commit,
-            ROLLOUTS.c.result == Result.GOOD.value,
+        query = (
+            select(ROLLOUTS.c.finished_at, ROLLOUTS.c.digest)
+            .where(
+                ROLLOUTS.c.environment == environment,
+                ROLLOUTS.c.revision == commit,
+                ROLLOUTS.c.result == Result.GOOD.value,
+            )
+            .order_by(ROLLOUTS.c.finished_at)
+            .limit(1)
         )
         with self._database.reading() as connection:
-            found = connection.execute(query).scalar_one()
-        return None if found is None else codec.unstamp(found)
+            found = connection.execute(query).one_or_none()
+        return BecameGood(at=codec.unstamp(found.finished_at), digest=found.digest) if found else None
 
     def events(
         self, environment: str | None = None, *, after_id: int = 0, limit: int = 1000
@@ -188,6 +194,11 @@ class SqlReader:
             )
             for row in rows
         ]
+
+    def logs(self) -> list[str]:
+        """Whose logs there are, by name: of environments, also of those that are gone, and of the daemon."""
+        with self._database.reading() as connection:
+            return list(connection.scalars(select(RECORDS.c.environment).order_by(RECORDS.c.environment)))
 
     def verify(self, environment: str) -> int | None:
         """The first sequence of an environment's log that is not as it was written; None if all are."""

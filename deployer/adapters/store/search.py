@@ -10,28 +10,31 @@ same however many are added after it, and clocks that go back do not matter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import bindparam, func, select
 
-from deployer.adapters.store import codec
+from deployer.adapters.store import codec, ended
 from deployer.adapters.store.errors import StoreCorrupt
 from deployer.adapters.store.filters import (
     EventFilter,
+    Known,
     RolloutFilter,
+    by_actor,
     event_ids,
     in_period,
+    is_by_result,
     rollout_conditions,
 )
 from deployer.adapters.store.tables import EVENTS, MENTIONS, RECORDS, ROLLOUTS, VIEWS
-from deployer.core.events import Event
+from deployer.core.events import DAEMON, Event
 from deployer.core.history import Entry
 from deployer.core.record import Result
 from deployer.core.types import ServeConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Row
 
@@ -43,6 +46,9 @@ T = TypeVar("T")
 
 _SHORT = 20_000
 """Events of a period that are sorted sooner (10 ms) than others are walked through."""
+
+_MORE = 4
+"""Times as many rollouts in each further part of the log, where the first did not have the whole page."""
 
 _NEWEST = select(func.max(EVENTS.c.id))
 # `+ 0`, or SQLite would walk the table from its end to find the greatest, row by row.
@@ -154,6 +160,11 @@ class Search:
         self._database = database
         self._short = short
 
+    @property
+    def database(self) -> Database:
+        """The open database, for what else is asked of it (`Moments`)."""
+        return self._database
+
     # --- all environments at once --------------------------------------------------------------------
 
     def newest_event(self) -> int:
@@ -243,7 +254,22 @@ class Search:
 
     def events(self, wanted: EventFilter, *, limit: int) -> list[Logged]:
         """The newest that fit, newest first; with `after`, the oldest after that one, oldest first."""
-        ids = event_ids(wanted, limit, is_short=self._are_few(in_period(wanted)), end=self._end(wanted))
+        known = Known(
+            is_short=self._are_few(in_period(wanted)),
+            is_rare_actor=self._is_rare(wanted),
+            end=self._end(wanted),
+        )
+        if not is_by_result(wanted, known):
+            return self._page(wanted, limit, known)
+        found: list[Logged] = []
+        for part in self._parts(wanted, limit, known):
+            found += self._page(wanted, limit - len(found), part)
+            if len(found) >= limit:
+                break
+        return found
+
+    def _page(self, wanted: EventFilter, limit: int, known: Known) -> list[Logged]:
+        ids = event_ids(wanted, limit, known)
         if ids is None:
             return []
         order = EVENTS.c.id if wanted.after is not None else EVENTS.c.id.desc()
@@ -252,13 +278,37 @@ class Search:
             rows = connection.execute(query).all()
         return [self._logged(row) for row in rows]
 
-    def _are_few(self, period: Sequence[ColumnElement[bool]]) -> bool:
-        """Whether few events lie in this period; no conditions are no period."""
-        if not period:
+    def _parts(self, wanted: EventFilter, limit: int, known: Known) -> Iterator[Known]:
+        """The parts of the log that may have the page, from where it begins, each with some rollouts.
+
+        Each rollout has an event, so that the first part is enough, unless other filters take events away.
+        """
+        is_forward = wanted.after is not None
+        last = None if known.end is None else known.end + 1
+        high = min((one for one in (wanted.before, last) if one is not None), default=None)
+        place, count = high if wanted.after is None else wanted.after + 1, limit
+        while True:
+            with self._database.reading() as connection:
+                edge = connection.execute(ended.edge(wanted, place, count)).scalar_one_or_none()
+            low_high = (place, edge) if is_forward else (edge, place)
+            yield replace(known, low=low_high[0] or 0, high=low_high[1])
+            if edge is None or (is_forward and high is not None and edge >= high):
+                return
+            place, count = edge, count * _MORE
+
+    def _are_few(self, conditions: Sequence[ColumnElement[bool]]) -> bool:
+        """Whether few events fit; no conditions are not few."""
+        if not conditions:
             return False
-        some = select(EVENTS.c.id).where(*period).limit(self._short).subquery()
+        some = select(EVENTS.c.id).where(*conditions).limit(self._short).subquery()
         with self._database.reading() as connection:
             return connection.execute(select(func.count()).select_from(some)).scalar_one() < self._short
+
+    def _is_rare(self, wanted: EventFilter) -> bool:
+        """Whether few events are of the actor. Only asked where rollouts of a result are the other choice."""
+        if wanted.result is None or wanted.actor is None or wanted.actor == DAEMON:
+            return False
+        return all(self._are_few(conditions) for conditions in by_actor(wanted.actor))
 
     def _end(self, wanted: EventFilter) -> int | None:
         """The last id of the period asked for; None if no period ends, or few events came later.

@@ -11,8 +11,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import Response
 from pydantic import AwareDatetime, BeforeValidator
 
+from deployer.core.bundle import name as bundle_name
+from deployer.core.event_shown import NO_ID
 from deployer.web.access import Right, caller, needs
 from deployer.web.api import conditional
 from deployer.web.problems import NO_CLUSTER, USAGE, Problem
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from deployer.web.site import Site
+
+_ZIP = "application/zip"
 
 _NAME = 200
 """Characters of a name in a query: longer ones name nothing."""
@@ -52,6 +57,7 @@ Time = Annotated[
     BeforeValidator(_dated),
     Query(description="RFC 3339, with a time zone."),
 ]
+Result = Annotated[Literal["in_progress", "good", "failed", "superseded", "cancelled"] | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -109,6 +115,11 @@ def _of_an_environment(router: APIRouter, site: Site) -> None:
         """What a deploy of what git wants would do; with `to`, what a rollback to that good release would."""
         return models.plan(site.known(environment), to=to, visible=_visible(request))
 
+    @router.get("/environments/{environment}/at", dependencies=may_read, tags=["environments"])
+    def at(request: Request, environment: Environment, time: Time = None) -> dict[str, Any]:
+        """What was live at that time, how it stood by then, and who brought it; without a time: now."""
+        return models.at(site.known(environment), time, _visible(request))
+
     @router.get("/environments/{environment}/releases", dependencies=may_read, tags=["environments"])
     def releases(environment: Environment, limit: Limit = 50, before: Cursor = None) -> dict[str, Any]:
         """What became good here, newest first."""
@@ -140,9 +151,7 @@ def _of_all(router: APIRouter, site: Site) -> None:
         request: Request,
         environment: Name = None,
         kind: Annotated[Literal["deploy", "rollback", "restore", "heal"] | None, Query()] = None,
-        result: Annotated[
-            Literal["in_progress", "good", "failed", "superseded", "cancelled"] | None, Query()
-        ] = None,
+        result: Result = None,
         author: Name = None,
         digest: Name = None,
         revision: Name = None,
@@ -169,11 +178,27 @@ def _of_all(router: APIRouter, site: Site) -> None:
     @router.get("/rollouts/{rollout}", dependencies=may_read, tags=["rollouts"])
     def rollout(request: Request, rollout: Annotated[str, Path(max_length=_NAME)]) -> dict[str, Any]:
         """One rollout: its timeline, phases, evidence, config and what it changed. `#` is sent as `%23`."""
-        found = models.rollout(rollout) if _may_see(request, rollout.rpartition("#")[0]) else None
+        may_see = _may_see(request, rollout.rpartition("#")[0])
+        found = models.rollout(rollout, _visible(request)) if may_see else None
         if found is None:
-            detail = f"There is no rollout '{rollout}' that you may see. One is called like production#42."
-            raise Problem(HTTPStatus.NOT_FOUND, detail, exit_code=USAGE)
+            raise _no_rollout(rollout)
         return found
+
+    @router.get(
+        "/rollouts/{rollout}/bundle",
+        dependencies=may_read,
+        tags=["rollouts"],
+        response_class=Response,
+        responses={200: {"description": "The file.", "content": {_ZIP: {}}}},
+    )
+    def rollout_bundle(request: Request, rollout: Annotated[str, Path(max_length=_NAME)]) -> Response:
+        """The evidence of a rollout for a ticket, as a ZIP file without secrets. `#` is sent as `%23`."""
+        may_see = _may_see(request, rollout.rpartition("#")[0])
+        found = models.bundle(rollout, _visible(request)) if may_see else None
+        if found is None:
+            raise _no_rollout(rollout)
+        disposition = f'attachment; filename="{bundle_name(rollout)}.zip"'
+        return Response(found, media_type=_ZIP, headers={"Content-Disposition": disposition})
 
     @router.get("/audit", dependencies=may_read, tags=["audit"])
     def audit(
@@ -181,6 +206,7 @@ def _of_all(router: APIRouter, site: Site) -> None:
         environment: Name = None,
         actor: Name = None,
         type_: Annotated[str | None, Query(alias="type", max_length=_NAME)] = None,
+        result: Result = None,
         rollout: Name = None,
         revision: Name = None,
         digest: Name = None,
@@ -190,12 +216,17 @@ def _of_all(router: APIRouter, site: Site) -> None:
         after: Cursor = None,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """The audit log: newest first, or oldest first from `after` on."""
+        """The audit log: newest first, or oldest first from `after` on.
+
+        `revision` and `digest` may be the first digits, and also find the events of the rollouts that were of
+        them; `result` finds those of the rollouts that ended so.
+        """
         return models.audit(
             environments=_visible(request),
             environment=environment,
             actor=actor,
             type=type_,
+            result=result,
             rollout=rollout,
             revision=revision,
             digest=digest,
@@ -205,6 +236,15 @@ def _of_all(router: APIRouter, site: Site) -> None:
             after=after,
             limit=limit,
         )
+
+    @router.get("/audit/{event}", dependencies=may_read, tags=["audit"])
+    def audit_event(request: Request, event: Annotated[str, Path(max_length=_NAME)]) -> dict[str, Any]:
+        """One event in full: by its id, or by its place in the log of its environment (`production:17`)."""
+        found = models.event(environments=_visible(request), event=event)
+        if found is None:
+            detail = f"There is no such event that you may see. {NO_ID}."
+            raise Problem(HTTPStatus.NOT_FOUND, detail, exit_code=USAGE)
+        return found
 
     @router.get("/stats", dependencies=may_read, tags=["rollouts"])
     def stats(
@@ -235,3 +275,8 @@ def _visible(request: Request) -> Collection[str] | None:
 
 def _may_see(request: Request, environment: str) -> bool:
     return caller(request).may(Right.READ, environment)
+
+
+def _no_rollout(rollout: str) -> Problem:
+    detail = f"There is no rollout '{rollout}' that you may see. One is called like production#42."
+    return Problem(HTTPStatus.NOT_FOUND, detail, exit_code=USAGE)

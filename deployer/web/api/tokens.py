@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployer.core import tokens as rules
 from deployer.core.durations import LIMIT_SECONDS
+from deployer.core.events import TokenCreated, TokenRevoked
+from deployer.core.redact import one_line
 from deployer.core.scrub import plain
 from deployer.core.times import timestamp
 from deployer.core.tokens import SECRET_BYTES, Role, Token
@@ -101,6 +103,19 @@ def router(site: Site, now: Callable[[], datetime] = lambda: datetime.now(UTC)) 
             created_by=who,
             expires_at=None if order.seconds is None else at + timedelta(seconds=order.seconds),
         )
+        # First the log: a token that nobody can find there must not exist.
+        site.write(
+            TokenCreated(
+                at=at,
+                actor=who,
+                reason=one_line(order.reason),
+                token=token.id,
+                name=token.name,
+                role=token.role.value,
+                environments=None if environments is None else tuple(sorted(environments)),
+                expires_at=token.expires_at,
+            )
+        )
         tokens.add(token)
         _log("token_created", token, who, order.reason)
         return {**shown(token, at), "secret": secret}
@@ -117,6 +132,9 @@ def router(site: Site, now: Callable[[], datetime] = lambda: datetime.now(UTC)) 
         after = tokens.revoke(token_id, at) or before
         if before.revoked_at is None:
             _log("token_revoked", after, who, order.reason)
+            site.write(
+                TokenRevoked(at=at, actor=who, reason=one_line(order.reason), token=after.id, name=after.name)
+            )
         return shown(after, at)
 
     return router

@@ -14,7 +14,6 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from deployer.adapters import schemas
 from deployer.adapters.store.filters import EventFilter, RolloutFilter
 from deployer.core import gates as gate_rules
 from deployer.core import lineage
@@ -22,11 +21,13 @@ from deployer.core.history import to_json
 from deployer.core.types import Desired
 from deployer.web.models import _masks as masks
 from deployer.web.models._approvals import approvals
+from deployer.web.models._evidence import Evidence
 from deployer.web.models._gates import gates
 from deployer.web.models._numbers import Numbers
 from deployer.web.models._overview import Overview
 from deployer.web.models._past import Past, cursor
 from deployer.web.models._plans import Plans, upstream
+from deployer.web.models._then import Then
 from deployer.web.models._wanted import git_says
 from deployer.web.problems import Problem
 
@@ -87,7 +88,10 @@ class Models:
         self._gating = gating
         self._related = {name: self._spoken_of_with(name) for name in settings.environments}
         self._overview = Overview(search, tuple(settings.environments))
-        self._past = Past(store, search, self._ray_version)
+        self._past = Past(store, search)
+        addresses = {name: one.cluster.address for name, one in settings.environments.items()}
+        self._evidence = Evidence(store, addresses)
+        self._then = Then(search, now)
         self._plans = Plans(
             settings=settings,
             store=store,
@@ -192,9 +196,32 @@ class Models:
         )
         return self._past.rollouts(wanted, limit=limit, before=before)
 
-    def rollout(self, rollout: str) -> dict[str, Any] | None:
-        """One rollout in full; None if there is none of this id."""
-        return self._past.rollout(rollout)
+    def rollout(self, rollout: str, visible: Collection[str] | None = frozenset()) -> dict[str, Any] | None:
+        """One rollout in full; None if there is none of this id.
+
+        `visible` are the other environments that may be named: none, unless it says so.
+        """
+        return self._evidence.rollout(rollout, visible)
+
+    def bundle(self, rollout: str, visible: Collection[str] | None) -> bytes | None:
+        """The evidence of a rollout as a ZIP file; None if there is none of this id."""
+        return self._evidence.bundle(rollout, visible)
+
+    def event(self, *, environments: Collection[str] | None, event: str) -> dict[str, Any] | None:
+        """One event in full, by its id or its place (`production:17`).
+
+        None if there is none, or it may not be seen.
+        """
+        return self._evidence.event(event, environments)
+
+    def at(
+        self, environment: str, time: datetime | None = None, visible: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """What was live at that time, and who brought it; None is now. `visible` are those that may be named.
+
+        Raises Problem for a time in the future.
+        """
+        return self._then.at(environment, time, visible)
 
     def releases(self, environment: str, *, limit: int = 50, before: str | None = None) -> dict[str, Any]:
         """What became good in an environment, newest first: `items` and `next`."""
@@ -207,6 +234,7 @@ class Models:
         environment: str | None = None,
         actor: str | None = None,
         type: str | None = None,  # noqa: A002 - what it is called in the log, and in the query
+        result: str | None = None,
         rollout: str | None = None,
         revision: str | None = None,
         digest: str | None = None,
@@ -220,13 +248,15 @@ class Models:
 
         `items`, and `next`: for `before`, or for `after` where that was given; None at the end. `actor` may
         be what stands before the bracket in `ada (token 3f2a9c1b)`. `revision` and `digest` also find the
-        events of their rollouts. Raises Problem for a cursor that is none.
+        events of their rollouts; `result` finds those of rollouts that ended so. Raises Problem for a cursor
+        that is none.
         """
         wanted = EventFilter(
             environments=environments,
             environment=environment,
             actor=actor,
             type=type,
+            result=result,
             rollout=rollout,
             revision=revision,
             digest=digest,
@@ -281,11 +311,6 @@ class Models:
         key = environments[name].cluster.key
         neighbours = {other for other, one in environments.items() if one.cluster.key == key}
         return frozenset(neighbours.union(self._gating(name, None).rules.requires) - {name})
-
-    def _ray_version(self, environment: str) -> str:
-        """The Ray that the environment's cluster was last seen to run."""
-        cluster = self._overview.one(environment)["cluster"]
-        return str(cluster["ray_version"]) if cluster else schemas.NEWEST
 
 
 class _Shared:

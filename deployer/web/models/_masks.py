@@ -12,13 +12,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from deployer.core.events import PromotionAsked, PromotionFailed
+from deployer.core.events import PromotionAsked, PromotionFailed, Started
 from deployer.core.gates import REQUIRES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from deployer.core.events import Event
+    from deployer.core.events import Event, GateEvidence
     from deployer.core.record import Record
 
 UNNAMED = "another environment"
@@ -99,12 +99,25 @@ def plan(
 
 
 def event(one: Event, visible: Collection[str] | None) -> Event:
-    """An event without the name of the environment that a commit was promoted from, nor the reason for it."""
-    if visible is None or not isinstance(one, PromotionAsked | PromotionFailed) or one.source in visible:
+    """An event without the name of the environment that a commit was promoted from, nor the reason for it.
+
+    Of the gates that a deploy passed, that of other environments is told without them: which it spoke of then
+    is not known any more.
+    """
+    if visible is None:
+        return one
+    if isinstance(one, Started):
+        return replace(one, gates=tuple(_passed(gate, visible) for gate in one.gates))
+    if not isinstance(one, PromotionAsked | PromotionFailed) or one.source in visible:
         return one
     if isinstance(one, PromotionFailed):
         return replace(one, source="", why="why is shown to those who may see where it comes from")
     return replace(one, source=UNNAMED, rollout="good", reason="")
+
+
+def _passed(gate: GateEvidence, visible: Collection[str]) -> GateEvidence:
+    told = _gate({"name": gate.name, "verdict": gate.verdict, "evidence": gate.evidence})
+    return replace(gate, evidence=sentence(told["evidence"], visible))
 
 
 def _gate(gate: Mapping[str, Any]) -> Mapping[str, Any]:

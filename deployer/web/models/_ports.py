@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deployer.adapters.store.sqlite import Database
     from deployer.core.commands import GoodRelease
     from deployer.core.history import Entry
     from deployer.core.record import Record
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 class Store(Protocol):
     """The store, for reading."""
+
+    @property
+    def database(self) -> Database:
+        """The open database, for what else is read of it."""
 
     def load(self, environment: str) -> Record:
         """The record of an environment; an empty one if it has no events."""

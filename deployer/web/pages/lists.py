@@ -35,7 +35,17 @@ Text = Annotated[str, Query(max_length=200)]
 Format = Literal["csv", "jsonl"]
 
 HISTORY_FILTERS = ("environment", "kind", "result", "author", "revision", "since", "until")
-AUDIT_FILTERS = ("environment", "actor", "type", "rollout", "revision", "since", "until")
+AUDIT_FILTERS = (
+    "environment",
+    "actor",
+    "type",
+    "result",
+    "rollout",
+    "revision",
+    "digest",
+    "since",
+    "until",
+)
 
 
 def router(parts: Parts) -> APIRouter:

@@ -30,8 +30,23 @@ _OURS = {"failed": "failure", "running": "pending"}
 _EVENTS = {"pending": "enqueue", "running": "run", "success": "success", "failed": "drop"}
 
 
+_REVIEWED = {
+    "approved": "approved",
+    "changes_requested": "requested_changes",
+    "commented": "reviewed",
+    "dismissed": "unapproved",
+    "pending": "review_started",
+    "requested": "unreviewed",
+}
+"""How a reviewer stands after a word: app/models/concerns/merge_request_reviewer_state.rb."""
+
+
 class FakeGitLab(FakeForge):
-    """One project at GitLab. `tells_when`: approvals come with a time, as from 17.x on."""
+    """One project at GitLab.
+
+    `tells_when`: approvals come with a time, as from 17.x on. `has_reviewers`: it tells how reviewers stand,
+    as from 15.3 on.
+    """
 
     prefix = "/api/v4"
 
@@ -39,6 +54,7 @@ class FakeGitLab(FakeForge):
         """As the base class."""
         super().__init__(project=project, token=token)
         self.tells_when = True
+        self.has_reviewers = True
 
     def respond(self, asked: Asked) -> Reply:
         """The answer to a request."""
@@ -67,6 +83,12 @@ class FakeGitLab(FakeForge):
                 return Reply(status=201, value={"id": 1, "body": body["body"]})
             case "GET", "merge_requests", number, "approvals":
                 return self._approvals(int(number))
+            case "GET", "merge_requests", number, "reviewers" if not self.has_reviewers:
+                # So its router says it, and a resource that is not there says `message`.
+                return Reply(status=404, value={"error": "404 Not Found"})
+            case "GET", "merge_requests", number, "reviewers":
+                expect_query(asked, _PAGES)
+                return Reply(value=self._page(self._reviewers(int(number)), asked, "per_page", 20))
             case "GET", "repository", "commits", commit, "merge_requests":
                 expect_query(asked, {"state", *_PAGES})
                 shown = [self._shown(pull) for pull in self._with_commit(commit)]
@@ -138,10 +160,24 @@ class FakeGitLab(FakeForge):
                 if self.tells_when:
                     entry["approved_at"] = stamp(given.at)
                 approved[given.login] = entry
-            elif given.state == "dismissed":
+            elif given.state in {"changes_requested", "dismissed"}:
+                # Who asks for changes approves no more: gitlab-org/gitlab!134766.
                 approved.pop(given.login, None)
         value = {"approved": bool(approved), "user_has_approved": False, "approved_by": [*approved.values()]}
         return Reply(value=value)
+
+    def _reviewers(self, number: int) -> list[dict[str, Any]]:
+        """Each with how they stand now, and since when they are a reviewer: not since when they stand so."""
+        found: dict[str, dict[str, Any]] = {}
+        for given in self.reviews:
+            if given.number == number:
+                entry = found.setdefault(
+                    given.login, {"user": _user(given.login), "created_at": stamp(given.at)}
+                )
+                # A comment by itself changes nothing.
+                is_said = given.state != "commented" or entry.get("state") in {None, "unreviewed"}
+                entry["state"] = _REVIEWED[given.state] if is_said else entry["state"]
+        return [*found.values()]
 
     def _post_status(self, commit: str, asked: Asked) -> Reply:
         allowed = {"ref", "name", "context", "target_url", "description", "coverage", "pipeline_id"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from tests.contract.forge.server import Reply
 
 if TYPE_CHECKING:
     from deployer.adapters.forge import Forge, Kind
-    from tests.contract.forge.server import FakeForge
+    from tests.contract.forge.server import Asked, FakeForge
 
 COMMIT = "c0ffee" + "0" * 34
 OTHER = "beef" + "1" * 36
@@ -210,7 +211,7 @@ def test_a_person_who_is_gone_is_nobody(asking: Forge, fake: FakeForge, kind: Ki
 
 
 def test_reviews_are_the_last_word_of_each_person(asking: Forge, fake: FakeForge, kind: Kind) -> None:
-    """A comment, or what is not sent yet, takes nothing back; GitLab knows approvals alone."""
+    """A comment, or what is not sent yet, takes nothing back; GitLab tells what stands now."""
     number = fake.open(BRANCH, BASE)
     head = fake.pull(number).head_commit
     fake.add_review(number, "ada", "changes_requested", OTHER)
@@ -266,6 +267,78 @@ def test_a_gitlab_that_does_not_say_when_counts_from_the_first_day(asking: Forge
     (review,) = asking.reviews(number)
 
     assert (review.login, review.at) == ("ada", NOON)
+
+
+@pytest.mark.parametrize("kind", ["gitlab"])
+def test_who_asks_gitlab_for_changes_is_heard(asking: Forge, fake: FakeForge) -> None:
+    """It tells so of reviewers, and since when they are one: the time of their word it does not tell."""
+    number = fake.open(BRANCH, BASE)
+    fake.add_review(number, "ada", "requested", at=NOON)
+    fake.add_review(number, "ada", "approved", at=NOON + timedelta(hours=1))
+    fake.add_review(number, "ada", "changes_requested", at=NOON + timedelta(hours=2))
+    fake.add_review(number, "lin", "changes_requested", at=NOON)
+    fake.add_review(number, "lin", "approved", at=NOON + timedelta(hours=3))
+    for who, state in (("bob", "requested"), ("max", "pending"), ("eve", "commented"), ("zoe", "dismissed")):
+        fake.add_review(number, who, state, at=NOON)
+
+    found = [(review.login, review.state, review.at, review.commit) for review in asking.reviews(number)]
+
+    assert found == [
+        ("ada", Opinion.CHANGES_REQUESTED, NOON, ""),
+        ("lin", Opinion.APPROVED, NOON + timedelta(hours=3), ""),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["gitlab"])
+def test_who_approves_and_asks_for_changes_asks_for_changes(asking: Forge, fake: FakeForge) -> None:
+    """GitLab changes the one after the other: what is seen between them is no approval."""
+    number = fake.open(BRANCH, BASE)
+    fake.add_review(number, "Ada", "approved", at=NOON)
+    between = [
+        {
+            "user": {"id": 1, "username": "ada"},
+            "state": "requested_changes",
+            "created_at": "2026-03-01T11:00:00Z",
+        }
+    ]
+    fake.instead = partial(_instead_of_reviewers, Reply(value=between))
+
+    assert [review.state for review in asking.reviews(number)] == [Opinion.CHANGES_REQUESTED]
+
+
+def _instead_of_reviewers(reply: Reply, asked: Asked) -> Reply | None:
+    """The answer to who asks how the reviewers stand."""
+    return reply if asked.path.endswith("/reviewers") else None
+
+
+@pytest.mark.parametrize("kind", ["gitlab"])
+def test_an_old_gitlab_has_nobody_who_asks_for_changes(asking: Forge, fake: FakeForge) -> None:
+    """It does not know the question. Any other refusal of it is one."""
+    assert isinstance(fake, FakeGitLab)
+    number = fake.open(BRANCH, BASE)
+    fake.add_review(number, "ada", "approved")
+    fake.has_reviewers = False
+    assert [review.login for review in asking.reviews(number)] == ["ada"]
+
+    for status in (403, 500):
+        fake.instead = partial(_instead_of_reviewers, Reply(status=status, value={"message": "No"}))
+        with pytest.raises(ForgeUnavailable):
+            asking.reviews(number)
+
+
+@pytest.mark.parametrize("kind", ["gitlab"])
+def test_all_reviewers_are_read(asking: Forge, fake: FakeForge) -> None:
+    """The one who asks for changes may be on the last page; and a word that nobody knows is no approval."""
+    number = fake.open(BRANCH, BASE)
+    for who in range(120):
+        fake.add_review(number, f"person-{who}", "pending")
+    fake.add_review(number, "zoe", "changes_requested")
+    assert [review.login for review in asking.reviews(number)] == ["zoe"]
+
+    unknown = {"user": {"username": "zoe"}, "state": "vetoed", "created_at": "2026-03-01T11:00:00Z"}
+    fake.instead = partial(_instead_of_reviewers, Reply(value=[unknown]))
+    with pytest.raises(ForgeUnavailable, match="a word of GitLab's as a reviewer's `state`"):
+        asking.reviews(number)
 
 
 def test_all_reviews_are_read(asking: Forge, fake: FakeForge) -> None:

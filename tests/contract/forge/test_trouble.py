@@ -13,7 +13,7 @@ import pytest
 
 from deployer.adapters.forge import Forge, ForgeUnavailable, Kind, State, forge, token_from
 from tests.contract.forge.fakes import TOKEN, serving
-from tests.contract.forge.server import Reply
+from tests.contract.forge.server import Asked, Reply
 from tests.contract.forge.test_flows import BASE, BRANCH, COMMIT
 from tests.support.eventually import eventually
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -196,6 +196,83 @@ def test_a_limit_says_when_to_ask_again(
     assert error.status == canned.status
 
 
+@pytest.mark.parametrize("status", [403, 429])
+def test_nothing_is_asked_while_the_forge_limits(asking: Forge, fake: FakeForge, status: int) -> None:
+    """Whatever it is: each question is answered at once, with the time that is left; nothing was done."""
+    fake.canned = reply(status, "slow down", Retry_After="3600")
+    first = said(partial(asking.checks, COMMIT))
+    fake.canned = None
+    asked = len(fake.requests)
+    assert first.retry_after_seconds == 3600.0
+
+    told = [said(call) for call in everything(asking)]
+
+    assert len(fake.requests) == asked
+    for error in told:
+        assert re.search(
+            r"it was asked too often, and is asked nothing before \d\d:\d\d:\d\d UTC: give dep", error.why
+        )
+        assert error.retry_after_seconds is not None
+        assert 3000.0 < error.retry_after_seconds <= 3600.0
+        assert (error.status, error.is_refusal) == (status, True)
+    # What is the same the next time is told to people once.
+    assert [said(call).why for call in everything(asking)] == [error.why for error in told]
+
+
+def test_a_limit_ends(asking: Forge, fake: FakeForge, kind: Kind) -> None:
+    """Then it is asked as before."""
+    fake.canned = reply(429, Retry_After="1")
+    said(partial(asking.checks, COMMIT))
+    fake.canned, asked = None, len(fake.requests)
+    before = time.monotonic()
+
+    def checks() -> bool:
+        try:
+            return asking.checks(COMMIT) == ()
+        except ForgeUnavailable:
+            return False
+
+    eventually(checks, within=30)
+    assert time.monotonic() - before > 0.5
+    assert len(fake.requests) == asked + (2 if kind == "github" else 1)
+
+
+def test_of_two_limits_the_later_one_holds(asking: Forge, fake: FakeForge) -> None:
+    """Two threads ask at once, and hear of it one after the other, the shorter one last."""
+    both_ask, order, answer = threading.Barrier(2), iter(("3600", "2")), fake.answer
+
+    def limited(asked: Asked) -> Reply:
+        both_ask.wait(10.0)
+        return reply(429, Retry_After=next(order))
+
+    fake.answer = limited  # type: ignore[method-assign]
+    threads = [threading.Thread(target=partial(said, partial(asking.checks, COMMIT))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30.0)
+    fake.answer = answer  # type: ignore[method-assign]
+
+    left = said(partial(asking.reviews, 1)).retry_after_seconds
+    assert left is not None
+    assert left > 3000.0
+
+
+def test_an_app_is_not_asked_for_a_token_while_the_forge_limits(fake: FakeForge, kind: Kind) -> None:
+    """That would be a request, too."""
+    tokens: list[str] = []
+
+    def token() -> str:
+        tokens.append(TOKEN)
+        return TOKEN
+
+    asking = forge(kind, api_url=fake.api_url, project=fake.project, token=token, ca_file=None)
+    fake.canned = reply(429, Retry_After="60")
+    for _ in range(3):
+        said(partial(asking.checks, COMMIT))
+    assert len(tokens) == 1
+
+
 def test_the_reset_is_told_by_the_clock_of_the_forge(asking: Forge, fake: FakeForge) -> None:
     """Whose `Date` stands beside it."""
     now = int(time.time())
@@ -346,7 +423,7 @@ def test_a_login_that_is_none_is_refused(asking: Forge, fake: FakeForge, login: 
         assert "something else where a login name should be: check api_url and kind" in said(call).why
 
 
-def test_a_list_without_end_is_not_taken_for_whole(asking: Forge, fake: FakeForge, kind: Kind) -> None:
+def test_a_list_without_end_is_not_taken_for_whole(asking: Forge, fake: FakeForge) -> None:
     """Each page is full, for ever: the last word of somebody may be on the next one."""
     number = fake.open(BRANCH, BASE)
     for who in range(1100):
@@ -354,8 +431,7 @@ def test_a_list_without_end_is_not_taken_for_whole(asking: Forge, fake: FakeForg
         fake.add_review(number, f"person-{who}", "approved")
     calls: list[Callable[[], object]] = [partial(asking.checks, COMMIT), partial(asking.reviews, number)]
 
-    # GitLab's approvals come in one piece.
-    for call in calls[:1] if kind == "gitlab" else calls:
+    for call in calls:
         fake.requests.clear()
         why = said(call).why
         assert re.search(r"there are more than \d+, and no more are read: remove what nobody needs$", why)

@@ -146,8 +146,10 @@ def test_a_word_of_gitlab_that_nobody_knows_is_not_green(asking: Forge, fake: Fa
 
 @pytest.mark.parametrize("kind", ["gitlab"])
 def test_an_approval_of_nobody_counts_for_nobody(asking: Forge, fake: FakeForge, kind: Kind) -> None:
-    """Who is gone approves nothing."""
-    fake.canned = Reply(value={"approved_by": [{"user": None, "approved_at": "2026-01-01T12:00:00Z"}]})
+    """Who is gone approves nothing, and asks for nothing."""
+    approved = {"approved_by": [{"user": None, "approved_at": "2026-01-01T12:00:00Z"}]}
+    against = [{"user": None, "state": "requested_changes", "created_at": "2026-01-01T12:00:00Z"}]
+    fake.instead = lambda asked: Reply(value=against if asked.path.endswith("/reviewers") else approved)
 
     assert asking.reviews(1) == ()
 

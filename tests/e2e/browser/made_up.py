@@ -120,6 +120,7 @@ def served(
             answers=Answers(keys.database),
             ready=lambda: None,
             promotions=cast("Any", promotions or pages_data.Promotable(lanes())),
+            write=lambda _event: None,
         )
         door = keys.door()
         render = pages.Renderer(now=now, strict=True)

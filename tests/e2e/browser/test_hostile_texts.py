@@ -93,7 +93,7 @@ class Hostile(pages_data.Told):
         """The history."""
         return pages_data._page(self.entries, asked)
 
-    def rollout(self, rollout: str) -> dict[str, Any] | None:
+    def rollout(self, rollout: str, _visible: Collection[str] | None = None) -> dict[str, Any] | None:
         """One that failed: all of them in its timeline, its changes and its checks."""
         found = super().rollout(rollout)
         assert found is not None

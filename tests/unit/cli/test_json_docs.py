@@ -21,6 +21,7 @@ from deployer.cli.doctoring.finding import Check as DoctorCheck
 from deployer.cli.doctoring.finding import State as DoctorState
 from deployer.cli.main import cli
 from deployer.core.events import (
+    Approved,
     Checked,
     DriftClass,
     Drifted,
@@ -33,11 +34,15 @@ from deployer.core.events import (
     PromotionAsked,
     State,
     Superseded,
+    SyncAsked,
 )
 from deployer.core.explain import DECIDED, explain
 from deployer.core.gates import Gating, Rules, Verdict
 from deployer.core.history import advance, to_json
 from deployer.core.judge import Phase
+from deployer.core.past import Standing, was_live
+from deployer.core.past_told import to_json as past_json
+from deployer.core.provenance import provenance
 from deployer.core.record import Pushing, Result
 from deployer.core.status import Health, Mode, Sync, status, view
 from deployer.core.telling import unseen
@@ -83,6 +88,7 @@ VALUES = {
             DoctorState,
             Verdict,
             Pushing,
+            Standing,
         )
         for one in kind
     ),
@@ -220,6 +226,30 @@ def test_every_field_of_history_is_documented_and_no_other() -> None:
     assert list(differences("history", {path for one in shown for path in paths(one)})) == []
     assert {frozenset(entry) for entry in shown} == {frozenset(shown[0])}
     assert {entry["result"] for entry in shown} >= {"good", "failed", "in_progress", "superseded"}
+
+
+def test_every_field_of_what_was_live_is_documented_and_no_other() -> None:
+    """Also of who had a part in it."""
+    entries: Mapping[str, Entry] = {}
+    for event in (*GOOD, *FAILED):
+        entries = advance(entries, event)
+    commit, digest = A.revision.commit, A.digest
+    who = provenance(
+        entries["staging#1"],
+        [
+            Approved(at=at(0), actor="ada", plan="sha256:1", digest=digest, commit=commit),
+            SyncAsked(at=at(0), actor="ada", digest=digest, commit=commit, skipped=("windows",)),
+            replace(PROMOTED, commit=commit),
+        ],
+    )
+    before = past_json(was_live("staging", list(entries.values()), at(20.5)), who)
+    failed_at = past_json(was_live("staging", list(entries.values()), at(35)), None)
+
+    printed = {path for one in (before, failed_at) for path in paths(one)}
+    # A rollout that failed before it was taken tells why, with the same fields.
+    printed |= {"attempt.failure.class", "attempt.failure.message"}
+    assert list(differences("history ENV --at", printed)) == []
+    assert before.keys() == failed_at.keys()
 
 
 def test_every_field_of_doctor_is_documented_and_no_other() -> None:

@@ -14,6 +14,9 @@ from deployer.core.events import (
     Approved,
     Cancelled,
     Checked,
+    CommandRefused,
+    DaemonStarted,
+    DaemonStopped,
     DriftClass,
     Drifted,
     DriftEnded,
@@ -46,11 +49,14 @@ from deployer.core.events import (
     Started,
     Superseded,
     SyncAsked,
+    TokenCreated,
+    TokenRevoked,
 )
 from deployer.core.record import Record, Rollout
 from deployer.core.status import Health, Mode, Status, Sync
 from deployer.core.types import Policy, Release
 from tests.support import build
+from tests.support.daemon_events import COMMAND_REFUSED, STARTED, STOPPED, TOKEN_CREATED, TOKEN_REVOKED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,6 +207,14 @@ SAID: Mapping[type, tuple[Event, str | None]] = {
         PromotionFailed(at=AT, commit=COMMIT, why="the server refuses it"),
         f"promote {COMMIT[:7]} could not be promoted: the server refuses it.",
     ),
+    CommandRefused: (
+        COMMAND_REFUSED,
+        "refused `rollback` was refused: staging is not known to be good, by lin (token 3)",
+    ),
+    DaemonStarted: (STARTED, "daemon deployer 1.2.3 started, with 1 environment."),
+    DaemonStopped: (STOPPED, "daemon deployer was stopped, in order."),
+    TokenCreated: (TOKEN_CREATED, "daemon The token t3 of lin gives the role viewer in dev, staging."),
+    TokenRevoked: (TOKEN_REVOKED, "daemon The token t3 of lin counts no more."),
 }
 
 

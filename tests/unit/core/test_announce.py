@@ -51,6 +51,7 @@ from tests.support.build import (
     seen,
     started,
 )
+from tests.support.daemon_events import COMMAND_REFUSED, OF_THE_DAEMON
 
 A, B = release("a"), release("b")
 MUTABLE = release(
@@ -316,6 +317,8 @@ def test_what_is_sick_now_and_then_is_told_once_an_hour() -> None:
 
 
 SILENT: list[Event] = [
+    COMMAND_REFUSED,
+    *OF_THE_DAEMON,
     PROMOTION,
     seen(A),
     started(A),

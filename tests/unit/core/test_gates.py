@@ -32,6 +32,7 @@ from deployer.core.events import (
 )
 from deployer.core.gates import (
     AtForge,
+    BecameGood,
     CheckState,
     ForgeCheck,
     GateState,
@@ -91,9 +92,22 @@ def test_it_must_have_been_good_elsewhere_for_so_long() -> None:
 
 def test_a_commit_is_proved_by_the_rollout_that_made_it_good() -> None:
     """What is held there is not, nor what was rolled back by a person."""
-    assert gates.prove(record_of(*good(1, A)), at(10), A.revision.commit) == Proof(good_since=at(10))
-    why = gates.prove(record_of(*failed(1, A)), at(10), A.revision.commit).why
+    proved = BecameGood(at=at(10), digest=A.digest)
+    assert gates.prove(record_of(*good(1, A)), proved, A.revision.commit) == Proof(good_since=at(10))
+    why = gates.prove(record_of(*failed(1, A)), proved, A.revision.commit).why
     assert why.startswith("It is held in staging: ")
+
+
+def test_what_is_held_is_a_config_by_whatever_commit() -> None:
+    """A commit that changed nothing was wanted when it was rolled back: the one that did is held with it."""
+    same = Release(revision=C.revision, config=B.config)
+    back = RollbackAsked(at=at(70), actor="ada", reason="slow", release=A, made_good="staging#1")
+    record = record_of(*good(1, A), *good(2, B), seen(same, 60), back)
+    assert [one.release.revision.commit for one in record.held] == [C.revision.commit]
+    proved = BecameGood(at=at(20), digest=B.digest)
+    for commit, became_good in ((B, proved), (C, None)):
+        found = gates.prove(record, became_good, commit.revision.commit)
+        assert (found.good_since, found.why) == (None, "It is held in staging: Rolled back by ada: slow.")
 
 
 def test_a_commit_that_changes_nothing_is_as_good_as_what_runs() -> None:
@@ -114,8 +128,15 @@ def test_a_commit_that_changes_nothing_is_as_good_as_what_runs() -> None:
 @pytest.mark.parametrize(
     ("events", "says"),
     [
-        ((), "staging has not had it: nothing is good there yet."),
-        (good(1, A), f'staging has not had it: {A.revision.short} "commit a" is good there.'),
+        (
+            (),
+            "staging has not had it: nothing is good there yet. Push it to staging, and let it become good.",
+        ),
+        (
+            good(1, A),
+            f'staging has not had it: {A.revision.short} "commit a" is good there. Push it to staging, and'
+            " let it become good.",
+        ),
         (WANTS_B, "staging wants it, and has not made it good: see `deployer explain staging`."),
         ((*WANTS_B, started(B, 2)), "staging#2 is trying it in staging."),
     ],
@@ -201,6 +222,25 @@ def test_approvals_wait_for_the_forge_where_only_that_knows_who_merged() -> None
     assert asked(rule, AtForge(made_by=("somebody",))).verdict is Verdict.OPEN
     assert asked(replace(rule, prevent_self_approval=False), None).verdict is Verdict.OPEN
     assert asked(replace(rule, reviews=False), None).verdict is Verdict.OPEN
+
+
+def test_who_made_a_config_does_not_approve_it_by_a_later_commit() -> None:
+    """One that changes nothing here; and the promotion that brought the config is looked at as before."""
+    rule = ApprovalRule(required=1, people=frozenset({"ada", "bob", "lin"}))
+    by_lin = replace(
+        C.revision, author=Person(name="lin", email="lin@x"), committer=Person(name="ci", email="ci@x")
+    )
+    same = Release(revision=by_lin, config=B.config)
+    asked = PromotionAsked(
+        at=at(40), actor="bob (token 1)", source="dev", rollout="dev#1", commit=B.revision.commit
+    )
+    record = record_of(*good(1, A), asked, seen(B, 50), seen(same, 60))
+    assert record.first == B.revision
+    for login in ("ada", "bob", "lin"):
+        assert why_not(login, rule, by_lin, record) is not None
+    another = record_of(*good(1, A), seen(B, 50), seen(same, 60), seen(A, 70))
+    assert another.first is None
+    assert why_not("lin", rule, by_lin, record_of(*good(1, A), seen(B, 50))) is not None
 
 
 def test_who_asked_for_a_pull_request_does_not_approve_its_merge() -> None:
@@ -299,7 +339,8 @@ def test_what_does_not_fit_waits() -> None:
     untold = state(rules, *events, wanted=big, there=LIVE)
     assert (untold.verdict, untold.evidence) == (
         Verdict.CLOSED,
-        "The cluster does not tell what is free: this gate is of no use there.",
+        "The cluster does not tell what is free: this gate is of no use there. Who may override it types"
+        ' `deployer sync staging --skip capacity --reason "..."`.',
     )
 
 

@@ -52,6 +52,7 @@ from deployer.core.history import Entry, advance, to_json, touched
 from deployer.core.record import Result
 from deployer.core.types import Policy
 from tests.support.build import at, release
+from tests.support.daemon_events import COMMAND_REFUSED, OF_THE_DAEMON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +103,8 @@ WITHOUT_EFFECT: tuple[Event, ...] = (
     Promoted(at=at(2), commit="c0ffee", branch="env/staging"),
     Proposed(at=at(2), commit="c0ffee", branch="main", head="badcafe", number=7, url="https://forge/7"),
     PromotionFailed(at=at(2), commit="c0ffee", why="It is protected."),
+    COMMAND_REFUSED,
+    *OF_THE_DAEMON,
 )
 LOG = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
 WITH_EFFECT: tuple[Event, ...] = (

@@ -10,6 +10,7 @@ import pytest
 
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import (
+    DAEMON_LOG,
     Approved,
     Cancelled,
     Checked,
@@ -68,6 +69,7 @@ from tests.support.build import (
     seen,
     started,
 )
+from tests.support.daemon_events import COMMAND_REFUSED, OF_THE_DAEMON
 
 A, B, C = release("a"), release("b", "fruit", "math"), release("c")
 ONE = "staging#1"
@@ -707,6 +709,8 @@ def test_a_review_is_remembered_longer_than_what_it_said() -> None:
     record = record_of(seen(A), said, seen(B, 60))
     assert record.opinions == ()
     assert record.reviews == ("7 lin-gh approved",)
+    assert [one.review for one in record_of(seen(A), said).opinions] == ["7 lin-gh approved"]
+    assert [one.review for one in record_of(seen(A), approved(A, 50)).opinions] == [""]
     assert record_of(seen(A), approved(A, 50)).reviews == ()
 
 
@@ -730,6 +734,7 @@ def test_the_last_wish_to_deploy_is_kept_until_something_is_good() -> None:
 
 
 ILLEGAL: list[tuple[str, tuple[Event, ...], Event]] = [
+    *(("it is of the daemon", (), event) for event in OF_THE_DAEMON),
     ("another rollout is in flight", (started(A),), started(B, 2)),
     ("the id is out of order", (), started(A, 2)),
     ("its digest is held", HELD_B, started(B, 3)),
@@ -810,9 +815,19 @@ def test_illegal(why: str, history: tuple[Event, ...], event: Event) -> None:
         evolve(record, event)
 
 
+def test_what_happens_to_the_daemon_is_in_a_log_of_its_own() -> None:
+    """And what it refused is in that of the environment, or there: neither changes anything."""
+    for environment, events in (
+        (DAEMON_LOG, (COMMAND_REFUSED, *OF_THE_DAEMON)),
+        ("staging", (COMMAND_REFUSED,)),
+    ):
+        record = fold(environment, events)
+        assert record == Record(environment=environment, sequence=len(events))
+
+
 def test_every_event_that_can_be_illegal_is() -> None:
     """A new event is added to the list above, or here with the reason that it always makes sense."""
-    always = {"seen", "refused", "paused", "retry_asked", "sync_asked", "promotion_asked"}
+    always = {"seen", "refused", "paused", "retry_asked", "sync_asked", "promotion_asked", "command_refused"}
 
     types = {kind.__dataclass_fields__["type"].default for kind in get_args(Event)}
     assert {event.type for _, _, event in ILLEGAL} | always == types

@@ -48,6 +48,7 @@ from deployer.core.status import _phase, status, view
 from deployer.core.telling import CheckResult, says, story, unseen
 from deployer.core.types import Check, Policy, Release
 from tests.support.build import applied, at, desired, live, observed, record_of, release, started
+from tests.support.daemon_events import COMMAND_REFUSED, STARTED, STOPPED, TOKEN_CREATED, TOKEN_REVOKED
 
 ROLLOUT = "staging#1"
 SOURCE = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
@@ -195,6 +196,16 @@ SENTENCES: list[tuple[Event, str]] = [
         PromotionFailed(at=at(0), commit="c0ffee1234", why="the branch is protected"),
         "c0ffee1 could not be promoted: the branch is protected.",
     ),
+    (COMMAND_REFUSED, "`rollback` was refused: staging is not known to be good."),
+    (STARTED, "deployer 1.2.3 started, with 1 environment."),
+    (replace(STARTED, clusters={}), "deployer 1.2.3 started, with 0 environments."),
+    (STOPPED, "deployer was stopped, in order."),
+    (TOKEN_CREATED, "The token t3 of lin gives the role viewer in dev, staging."),
+    (
+        replace(TOKEN_CREATED, environments=None, expires_at=at(0)),
+        f"The token t3 of lin gives the role viewer in every environment, until {at(0):%Y-%m-%d %H:%M} UTC.",
+    ),
+    (TOKEN_REVOKED, "The token t3 of lin counts no more."),
 ]
 
 

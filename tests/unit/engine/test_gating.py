@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from deployer.adapters.store import StoreCorrupt
 from deployer.core.commands import GoodRelease
 from deployer.core.events import Good, Paused, Promoted, PromotionAsked
-from deployer.core.gates import NONE, Gating, Proof, Rules
+from deployer.core.gates import NONE, BecameGood, Gating, Proof, Rules
 from deployer.core.record import Record
 from deployer.core.windows import Fixed
 from deployer.engine.gating import Gatings
@@ -15,8 +15,6 @@ from tests.support.build import applied, at, ended_well, release, seen, started
 from tests.support.memory_store import MemoryStore
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from deployer.core.events import Event
 
 A, B = release("a"), release("b")
@@ -58,7 +56,7 @@ def test_what_cannot_be_read_proves_nothing_and_harms_nobody() -> None:
     """A damaged event of staging must not end the passes of production."""
 
     class Damaged(MemoryStore):
-        def became_good(self, environment: str, commit: str) -> datetime | None:
+        def became_good(self, environment: str, commit: str) -> BecameGood | None:
             message = f"an event of {environment} is damaged"
             raise StoreCorrupt(message)
 

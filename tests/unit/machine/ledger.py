@@ -17,6 +17,9 @@ from deployer.core.events import (
     Approved,
     Cancelled,
     Checked,
+    CommandRefused,
+    DaemonStarted,
+    DaemonStopped,
     DriftClass,
     Drifted,
     DriftEnded,
@@ -47,6 +50,8 @@ from deployer.core.events import (
     Started,
     Superseded,
     SyncAsked,
+    TokenCreated,
+    TokenRevoked,
 )
 from deployer.core.live import App, Live, Observation
 from deployer.core.types import Desired, Policy, Release
@@ -407,6 +412,9 @@ class Ledger:
                 pass
             case PromotionAsked() | Promoted() | Proposed() | PromotionFailed():
                 # They are of git's doing: what comes of them is a push.
+                pass
+            case CommandRefused() | DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+                # What was refused changes nothing, and the daemon has a log of its own.
                 pass
             case _:
                 assert_never(event)

@@ -1,0 +1,133 @@
+"""The log as it is stored, and what the store says of it elsewhere: for `core.audit`.
+
+Owns reading them out of SQLite as they are. Must not judge them, nor decode what an event says. Invariant:
+all that one block reads is of one state of the store, also while a daemon writes to it; every column comes
+from the table, never from an index, which could say otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from deployer.adapters.store.errors import StoreCorrupt
+from deployer.core.audit import StoreFacts, shown
+from deployer.core.raw_log import RawEvent, UnreadableLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from deployer.adapters.store.sqlite import Database
+
+_ROWS = 1000
+"""Rows fetched at a time, so that memory does not grow with the log."""
+
+# NOT INDEXED: SQLite would else answer from an index that holds all that is asked for.
+_EVENTS = text(f"SELECT {', '.join(RawEvent._fields)} FROM events NOT INDEXED ORDER BY id")  # noqa: S608 - ours
+_RECORDS = text("SELECT environment, sequence FROM records NOT INDEXED")
+_ROLLOUTS = text("SELECT environment, count(*) FROM rollouts NOT INDEXED GROUP BY environment")
+_NEWEST = text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+_TRIGGERS = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = 'events'")
+_CONTENTS = text("SELECT digest, config FROM releases NOT INDEXED")
+_STRAYS = text(
+    "SELECT r.id, r.started_event FROM rollouts r NOT INDEXED LEFT JOIN events e ON e.id = r.started_event"
+    " WHERE e.type IS NOT 'started' OR e.rollout IS NOT r.id OR e.environment IS NOT r.environment"
+    " ORDER BY r.started_event, r.id"
+)
+
+_KEEPS = {"events_no_update": "UPDATE", "events_no_delete": "DELETE"}
+"""The triggers on the log, by name, and what each refuses: see `migrations/versions/r0001_first.py`."""
+
+
+class RawLog:
+    """A store's log, for one reading of it."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take a connection in a transaction; `opened` makes one."""
+        self._connection = connection
+
+    def facts(self) -> StoreFacts:
+        """What the store says elsewhere than in its log. Raises what SQLAlchemy raises."""
+        ask = self._connection.execute
+        return StoreFacts(
+            records={str(name): last for name, last in ask(_RECORDS)},
+            rollouts={str(name): number for name, number in ask(_ROLLOUTS)},
+            newest_id=ask(_NEWEST).scalar() or 0,
+            faults=(*self._damage(), *self._triggers(), *self._strays(), *self._contents()),
+        )
+
+    def events(self) -> Iterator[RawEvent]:
+        """All events in the order of their ids. Raises UnreadableLog where the file is damaged."""
+        try:
+            rows = self._connection.execute(_EVENTS, execution_options={"yield_per": _ROWS})
+            yield from map(RawEvent._make, rows)
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.OperationalError):
+                raise
+            raise UnreadableLog(shown(error.orig)) from error
+
+    def _damage(self) -> Iterator[str]:
+        state = self._connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if state != "ok":
+            yield f"The file is damaged: {shown(' '.join(str(state).split()))}."
+
+    def _triggers(self) -> Iterator[str]:
+        found = {str(name): " ".join(str(sql).split()) for name, sql in self._connection.execute(_TRIGGERS)}
+        for name, verb in _KEEPS.items():
+            form = rf"CREATE TRIGGER {name} BEFORE {verb} ON events BEGIN SELECT RAISE\(ABORT, '[^']*'\); END"
+            if name not in found:
+                yield f"The trigger {name}, which keeps the log from being changed, is missing."
+            elif not re.fullmatch(form, found[name]):
+                yield f"The trigger {name}, which keeps the log from being changed, is another."
+        for name in sorted(found.keys() - _KEEPS.keys()):
+            yield f"There is a trigger on the log that deployer does not make: {shown(name)}."
+
+    def _strays(self) -> Iterator[str]:
+        for rollout, event in self._connection.execute(_STRAYS):
+            of = f"the event with id {shown(event)}"
+            yield f"Rollout {shown(rollout)} of the history was not started by {of}."
+
+    def _contents(self) -> Iterator[str]:
+        for digest, config in self._connection.execute(_CONTENTS, execution_options={"yield_per": _ROWS}):
+            if digest != _digest_of(config):
+                yield f"The content of the release {shown(digest)} is not what its digest says."
+
+
+@contextmanager
+def opened(database: Database) -> Iterator[RawLog]:
+    """A store's log, for one reading.
+
+    What is done with it raises StoreUnavailable or StoreCorrupt where the file cannot be read at all.
+    """
+    with database.reading() as connection:
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):  # pragma: no cover - there is no other yet
+            raise TypeError(type(driver))
+        before = driver.text_factory
+        # Bytes that are no UTF-8 are for `core.audit` to find, in a row that it can name.
+        driver.text_factory = _text
+        try:
+            yield RawLog(connection)
+        except UnicodeDecodeError as error:
+            # Python's sqlite3 cannot pass on a message in which SQLite quotes what is damaged.
+            message = f"{database.path} is damaged: what SQLite says of it is no text. Restore a backup."
+            raise StoreCorrupt(message) from error
+        finally:
+            driver.text_factory = before
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _digest_of(config: Any) -> str:  # noqa: ANN401 - what a damaged row holds
+    content = config.encode("utf-8", "surrogateescape") if isinstance(config, str) else None
+    return "" if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
