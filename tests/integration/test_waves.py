@@ -1,32 +1,54 @@
 """Fifty clusters in five waves, each of which requires the one before: passes of one reconciler, one clock.
 
-The clusters and the store are in memory (their contract suites run on the real ones too).
+The clusters are in memory, and so is the store (their contract suites run on the real ones too), but where
+the pages are read: those of the real application, over a real store, with the waves of a settings file.
 """
 
 from __future__ import annotations
 
 import heapq
+import re
+from contextlib import closing
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from deployer.adapters.store import SqlStore
+from deployer.adapters.store.search import Search
 from deployer.core import commands
-from deployer.core.events import Good, Kind, Started
+from deployer.core.events import Good, Held, Kind, Started
 from deployer.core.gates import Rules, Verdict
 from deployer.core.status import Freshness
 from deployer.core.types import Deadlines, Policy
 from deployer.engine.gating import Gatings
 from deployer.engine.reconcile import After, BackOff, Reconciler
+from deployer.settings import gate_rules
+from deployer.web import app as application
+from deployer.web import pages
+from deployer.web.access import RIGHTS, Caller, Role
+from deployer.web.hub import Hub
+from deployer.web.models import Models
+from deployer.web.site import Site
+from tests.support.asgi import ask
 from tests.support.build import at, desired, release
 from tests.support.fake_cluster import FakeCluster
 from tests.support.memory_store import MemoryStore
+from tests.support.page_reader import Read
+from tests.support.settings_files import read
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
     from deployer.core.events import Event
     from deployer.core.record import Record
     from deployer.core.status import Status
     from deployer.core.types import Release, Revision, Wanted
+    from deployer.settings import Settings
 
 A, B, C = release("a"), release("b"), release("c")
 pytestmark = pytest.mark.timeout(300)
@@ -38,23 +60,23 @@ SECONDS = 60.0
 THROUGH = 500.0
 """In so many seconds a commit goes through all waves, if nothing stops it: it takes 260. So for what is to be
 stopped it is long enough as well."""
+RULES = {
+    name: Rules(requires=dict.fromkeys(before, SECONDS)) for before, wave in pairwise(WAVES) for name in wave
+}
 
 
 class Fleet:
-    """All of it. Passes run when they are due."""
+    """All of it. Passes run when they are due. `memory` is the store, unless another is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: SqlStore | None = None, rules: Mapping[str, Rules] = RULES) -> None:
         """Nothing runs anywhere; git wants A everywhere."""
         self.seconds = 0.0
         self.names = [name for wave in WAVES for name in wave]
-        self.store = MemoryStore()
+        self.hub = Hub()
+        self.memory = MemoryStore()
+        self.store = store or self.memory
         self.clusters = {name: FakeCluster(now=lambda: self.seconds) for name in self.names}
         self.statuses: dict[str, Status] = {}
-        rules = {
-            name: Rules(requires=dict.fromkeys(before, SECONDS))
-            for before, wave in pairwise(WAVES)
-            for name in wave
-        }
         self.gatings = Gatings(rules, self.store, self.wake, lambda: at(self.seconds))
         self.due = [(0.0, name) for name in self.names]
         self.passes = Reconciler(
@@ -62,7 +84,7 @@ class Fleet:
             sources=self,
             clusters=self.clusters,
             now=lambda: at(self.seconds),
-            listeners=[self, self.gatings],
+            listeners=[self, self.hub, self.gatings],
             gating=self.gatings.of,
         )
         self.push(A)
@@ -101,7 +123,7 @@ class Fleet:
         """When deploys of it began there."""
         return [
             (event.at - at(0)).total_seconds()
-            for event in self.store.events.get(name, [])
+            for event in self.memory.events.get(name, [])
             if isinstance(event, Started) and event.kind is Kind.DEPLOY and event.release == what
         ]
 
@@ -129,7 +151,9 @@ class Fleet:
         return Freshness()
 
     def recorded(self, record: Record, event: Event) -> None:
-        """Nothing to do."""
+        """A cluster that failed a release is well again at once, so that the way back is open."""
+        if isinstance(event, Held):
+            self.clusters[record.environment].sick = False
 
     def observed(self, status: Status) -> None:
         """Keep the newest."""
@@ -153,9 +177,7 @@ def test_a_failure_in_a_wave_stops_those_after_it() -> None:
     fleet.run(THROUGH)
     fleet.clusters["cluster-13"].sick = True
     fleet.push(B)
-    fleet.run(THROUGH)
-    fleet.clusters["cluster-13"].sick = False
-    fleet.run(THROUGH)
+    fleet.run(2 * THROUGH)
 
     assert all(fleet.good_since(name, B) for name in WAVES[0])
     assert all(fleet.good_since(name, B) for name in WAVES[1] if name != "cluster-13")
@@ -198,4 +220,152 @@ def test_a_proof_that_is_lost_while_others_wait_opens_nothing() -> None:
     fleet.run(THROUGH)
     assert fleet.good_since("cluster-00", A) is not None
     assert not any(fleet.started(name, B) for wave in WAVES[1:] for name in wave)
-    assert any(isinstance(event, Good) for event in fleet.store.events["cluster-00"])
+    assert any(isinstance(event, Good) for event in fleet.memory.events["cluster-00"])
+
+
+# --- what people read --------------------------------------------------------------------------------------
+
+
+class Pages:
+    """The pages of the real application over a fleet, for one who may everything."""
+
+    def __init__(self, fleet: Fleet, store: SqlStore, settings: Settings) -> None:
+        """Make it of the read models over the store."""
+        nothing: Any = None
+        models = Models(
+            settings=settings,
+            explained=(),
+            store=store,
+            search=Search(store.database),
+            sources=fleet,
+            look=lambda name: fleet.clusters[name].observe(),
+            doctor=dict,
+            now=lambda: at(fleet.seconds),
+            gating=fleet.gatings.of,
+        )
+        site = Site(
+            environments=tuple(settings.environments),
+            service=nothing,
+            models=models,
+            hub=fleet.hub,
+            tokens=nothing,
+            answers=nothing,
+            ready=lambda: None,
+            promotions=nothing,
+            write=lambda _event: None,
+        )
+        render = pages.Renderer(now=lambda: at(fleet.seconds), strict=True)
+        self._app = application.make(site, [pages.router(site, render)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stand where the guard does."""
+        rights = RIGHTS[Role.ADMIN]
+        scope["state"]["caller"] = Caller(
+            name="ada", how="session", token="3f2a9c1b", rights=rights, environments=None
+        )
+        await self._app(scope, receive, send)
+
+    def html(self, path: str) -> str:
+        """A page, which must be a good one."""
+        answer = ask(self, "GET", path, [("accept", "text/html")])
+        assert answer.status == 200, answer.text
+        assert Read.of(answer.text).complaints() == [], path
+        return answer.text
+
+    def rows(self, query: str = "") -> dict[str, str]:
+        """What is read of each environment on the first page, in its order; beside the summary, as ""."""
+        head, *found = re.split(r'(?=<li id="env-)', self.html(f"/{query}"))
+        told = re.search(r'<p id="summary".*?</p>', head, re.DOTALL)
+        assert told is not None
+        rows = {row.partition('"env-')[2].partition('"')[0]: words(row) for row in found}
+        return {"": words(told[0]), **rows}
+
+    def environment(self, name: str) -> str:
+        """What is read on the page of an environment, but for the whole policy, which every page has."""
+        html = self.html(f"/env/{name}")
+        return words(re.sub(r'<details id="policy">.*?</details>', "", html, flags=re.DOTALL))
+
+
+def words(html: str) -> str:
+    """What is read there, on one line."""
+    return " ".join("".join(Read.of(html, is_part=True).text).split())
+
+
+def settings_of_waves(folder: Path) -> Settings:
+    """The settings file of it: every environment from one template."""
+
+    def one(name: str, before: list[str]) -> dict[str, Any]:
+        gates = {"gates": {"requires": dict.fromkeys(before, f"{SECONDS:g}s")}} if before else {}
+        cluster = {"address": f"http://ray-{name}:8265"}
+        return {"repository": "configs", "branch": "main", "path": "serve", "cluster": cluster, **gates}
+
+    text = {
+        "repositories": {"configs": {"url": "https://git.example.com/configs.git"}},
+        "environments": {name: one(name, before) for before, wave in pairwise([[], *WAVES]) for name in wave},
+    }
+    return read(folder / "deployer.yaml", yaml.safe_dump(text, sort_keys=False))
+
+
+A_IS = f'{A.revision.short} "{A.revision.subject}"'
+B_IS = f'{B.revision.short} "{B.revision.subject}"'
+FAULT = "OSError: [Errno 28] No space left on device"
+WAITS = f"{B_IS} waits for the gate requires."
+
+
+@pytest.mark.timeout(600)
+def test_a_failure_in_a_wave_and_what_it_stops_are_read_in_the_pages(tmp_path: Path) -> None:
+    """Where it failed and why, who waits for that, and that nobody does once it is mended."""
+    settings = settings_of_waves(tmp_path)
+    rules = {name: gate_rules(settings, name) for name in settings.environments}
+    with closing(SqlStore.open(tmp_path / "deployer.db")) as store:
+        fleet = Fleet(store, rules)
+        shown = Pages(fleet, store, settings)
+        fleet.run(300)
+        assert shown.rows()[""] == "50 environments: 50 healthy."
+
+        fleet.clusters["cluster-13"].sick = True
+        fleet.push(B)
+        fleet.run(4 * SECONDS)
+
+        told, *rows = shown.rows().items()
+        assert told == ("", "50 environments: 1 held, 30 waiting, 19 healthy.")
+        third_to_fifth = [name for wave in WAVES[2:] for name in wave]
+        others = [name for wave in WAVES[:2] for name in wave if name != "cluster-13"]
+        assert [name for name, _ in rows] == ["cluster-13", *third_to_fifth, *others]
+        read_of = dict(rows)
+        for name in others:
+            assert f"{name} HealthySyncedauto {B.revision.short} {B.revision.subject} Ada" in read_of[name]
+            assert "Why?" not in read_of[name]
+        assert (
+            f"cluster-13 HealthyOutOfSyncheld: rolled back from {B.revision.short}" in read_of["cluster-13"]
+        )
+        assert f"(fruit / D: {FAULT}) and is held. {A_IS} is live. Push a fix" in read_of["cluster-13"]
+        for number, wave in enumerate(WAVES[2:], start=2):
+            first = WAVES[number - 1][0]
+            stuck = f"{first} wants it, and has not made it good"
+            why = "It is held in cluster-13:" if number == 2 else stuck
+            for name in wave:
+                stands = f"{name} HealthyOutOfSyncwaiting {A.revision.short} {A.revision.subject} Ada"
+                assert stands in read_of[name]
+                assert f"git wants {B.revision.short} {B.revision.subject}" in read_of[name]
+                assert f"{WAITS} {why}" in read_of[name]
+                assert (FAULT in read_of[name]) is (number == 2)
+                assert "#2" not in read_of[name]
+        assert list(shown.rows("?q=held")) == ["", "cluster-13"]
+        assert list(shown.rows("?q=waiting")) == ["", *third_to_fifth]
+
+        good = shown.environment("cluster-00")
+        assert f"{B_IS} is live. Release Live {B.revision.short}" in good
+        assert "Why is it like this? Git wants what is live: wait." in good
+        failed = shown.environment("cluster-13")
+        assert f"{B.revision.short} failed at " in failed
+        assert "Why is it not deploying? What git wants is held: wait." in failed
+        assert f"#2 deploy failed {B.revision.short} {B.revision.subject}code: fruit / D: {FAULT}" in failed
+        for name, why in (
+            ("cluster-20", "It is held in cluster-13: "),
+            ("cluster-30", "cluster-20 wants it,"),
+        ):
+            waiting = shown.environment(name)
+            assert "Why is it not deploying? A gate is closed: wait until it opens" in waiting
+            assert f"{WAITS} {why}" in waiting
+            assert f"closed requires {why}" in waiting

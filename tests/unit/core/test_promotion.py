@@ -140,6 +140,43 @@ def test_a_promotion_that_is_open_tells_how_its_proof_stands() -> None:
     )
 
 
+def test_what_changed_the_source_since_it_was_promoted() -> None:
+    """Newest first, without what changed nothing; all that is known, where it is not known since when."""
+    same = Release(revision=C.revision, config=B.config)
+    wanted = [Seen(at=at(number), release=what) for number, what in ((4, A), (3, same), (2, B), (1, A))]
+
+    def found(commit: Release, since: Release | None) -> list[int]:
+        of = promotion.changes(
+            wanted, commit.revision.commit, since.revision.commit if since is not None else None
+        )
+        return [wanted.index(one) for one in of]
+
+    assert found(C, A) == [2]
+    assert found(C, None) == [2, 3]
+    assert found(B, A) == [2]
+    assert found(A, B) == [0]
+    assert found(release("unknown"), None) == [0, 2, 3]
+    assert promotion.changes([], A.revision.commit, None) == []
+
+
+def test_what_has_no_proof_any_more_says_why() -> None:
+    """Somebody else's commit, a pull request whose place was taken, a skip that comes too late."""
+    (chosen_one,) = releases((2, B))
+    why = promotion.foreign_head("deployer/staging-to-production", chosen_one, "badcafe1234")
+    gate = promotion.no_proof(why)
+    assert (gate.name, gate.verdict) == ("soak", Verdict.CLOSED)
+    assert gate.evidence == (
+        "badcafe, which somebody pushed to deployer/staging-to-production, is not what staging#2 proved."
+    )
+    assert promotion.replaced("production", 7, "c0ffee1") == (
+        "c0ffee1 is promoted to production instead, so deployer closes pull request #7."
+    )
+    assert promotion.skipped_too_late("production", chosen_one, {"windows", "checks"}) == (
+        f'{B.revision.short} "commit b" is on the branch of production already, so no gate is skipped by'
+        ' promoting it: `deployer sync production --skip checks,windows --reason "..."` does that.'
+    )
+
+
 def test_where_nothing_is_good_there_is_nothing_to_promote() -> None:
     """With what is being tried, if anything."""
     why = declined(promotion.candidate(record_of(), [], PRODUCTION))
