@@ -15,10 +15,10 @@ from deployer.core.event_shown import known_by
 from deployer.core.events import Approved, Cancelled, Held, Kind, LogKept, PromotionAsked, Rejected, SyncAsked
 from deployer.core.record import Result
 from deployer.core.redact import one_line
+from deployer.core.sentences import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from deployer.core.events import Event, GateEvidence
     from deployer.core.history import Entry, Summary
@@ -56,11 +56,6 @@ def account(
         *_after(entry, events, answer),
     ]
     return [(about, one_line(says)) for about, says in told]
-
-
-def moment(at: datetime) -> str:
-    """A time to the second: `2026-11-22 10:42:00 UTC`."""
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _begin(entry: Entry) -> Iterator[tuple[str, str]]:

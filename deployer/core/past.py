@@ -8,13 +8,14 @@ then, and the log's order decides, not its clocks; only `following` is of later.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from deployer.core.events import Kind
 from deployer.core.history import Entry, Summary
 from deployer.core.record import Result
+from deployer.core.sentences import moment
 from deployer.core.telling import says
 
 if TYPE_CHECKING:
@@ -97,15 +98,6 @@ class Past:
     def first_at(self) -> datetime | None:
         """Where nothing was live yet: when the cluster took something for the first time; None: never."""
         return self.following.applied_at if self.live is None and self.following is not None else None
-
-
-def moment(at: datetime) -> str:
-    """A time in a sentence: `2026-11-03 13:00:00 UTC`."""
-    try:
-        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except OverflowError:
-        # Its year in UTC is 0 or 10000.
-        return at.isoformat(" ", "seconds")
 
 
 def refused(environment: str, at: datetime, now: datetime) -> str | None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from deployer.core import history
 from deployer.core.events import Kind
-from deployer.core.past import Standing, moment
+from deployer.core.past import Standing
 from deployer.core.record import Result
 from deployer.core.redact import one_line
+from deployer.core.sentences import moment
 from deployer.core.times import timestamp
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ anything. Invariant: one line, no secret values (the texts that come in are scru
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, assert_never
 
 from deployer.core.durations import render
@@ -43,6 +44,15 @@ def sentence(text: str) -> str:
 def clock(at: datetime) -> str:
     """A time of day: `10:42 UTC`."""
     return f"{at:%H:%M} UTC"
+
+
+def moment(at: datetime) -> str:
+    """A time in a sentence: `2026-11-03 13:00:00 UTC`."""
+    try:
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:
+        # Its year in UTC is 0 or 10000.
+        return at.isoformat(" ", "seconds")
 
 
 def span(limit: timedelta) -> str:

@@ -25,7 +25,8 @@ from deployer.core.events import (
     Superseded,
 )
 from deployer.core.history import Entry, advance
-from deployer.core.past import Standing, is_judging, moment, refused, was_live, with_seen
+from deployer.core.past import Standing, is_judging, refused, was_live, with_seen
+from deployer.core.sentences import moment
 from tests.support.build import applied, at, failed, observed, release, started
 
 if TYPE_CHECKING:
