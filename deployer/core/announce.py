@@ -66,7 +66,7 @@ def announcement(record: Record, event: Event) -> str | None:
     if isinstance(event, PromotionFailed | Proposed):
         return f"{record.environment}: {says(event)}"
     if isinstance(event, Approved | Rejected | SyncAsked | Promoted):
-        by = record.promotion.by if isinstance(event, Promoted) and record.promotion else event.actor
+        by = _promoter(record, event) if isinstance(event, Promoted) else event.actor
         why = f" ({event.reason})" if event.reason else ""
         return f"{record.environment}: {says(event).rstrip('.')}, by {by}{why}."
     if rollout is None:
@@ -90,6 +90,12 @@ def announcement(record: Record, event: Event) -> str | None:
     if isinstance(event, RegainedSight):
         return _line(record, rollout, "The cluster answers again; the rollout goes on.")
     return None
+
+
+def _promoter(record: Record, event: Promoted) -> str:
+    """Who asked for it: the daemon may be the one that sees that a pull request was merged."""
+    known = (one for one in (record.promotion, record.proposal) if one is not None)
+    return next((one.by for one in known if one.commit == event.commit), event.actor)
 
 
 def _is_told(record: Record, event: Drifted | DriftEnded) -> bool:

@@ -18,6 +18,7 @@ from deployer.core import approvals, capacity, drift, sentences, windows
 from deployer.core.approvals import ApprovalRule
 from deployer.core.effect import Effect, effect
 from deployer.core.events import DriftClass
+from deployer.core.record import Skip
 from deployer.core.rollouts import is_kept, is_live
 from deployer.core.windows import Opening, Span
 
@@ -179,14 +180,15 @@ def prove(record: Record, became_good: BecameGood | None, commit: str) -> Proof:
         (one for one in record.held if one.release.revision.commit == commit or one.digest in digests), None
     )
     if hold is not None:
-        return Proof(why=f"It is held in {name}: {sentences.sentence(hold.reason)}")
+        again = f"Mend it and push, or have it tried once more there: `deployer retry {name}`."
+        return Proof(why=f"It is held in {name}: {sentences.ended(hold.reason)} {again}")
     if became_good is not None:
         return Proof(good_since=became_good.at)
     is_wanted = seen is not None and seen.revision.commit == commit and record.refused is None
     if seen is not None and is_wanted and record.asked is None and is_live(record, seen.digest):
         return Proof(good_since=record.good_at)
     if is_wanted and record.rollout is not None:
-        return Proof(why=f"{record.rollout.id} is trying it in {name}.")
+        return Proof(why=f"{record.rollout.id} is trying it in {name}: see `deployer status {name}`.")
     if is_wanted:
         return Proof(why=f"{name} wants it, and has not made it good: see `deployer explain {name}`.")
     there = f"{sentences.name(good)} is good there" if good is not None else "nothing is good there yet"
@@ -234,11 +236,16 @@ def _known_before(
 
 def _skips(desired: Desired, record: Record) -> dict[str, str]:
     """The gates that are skipped for this very commit, each with who did it and why."""
-    commit = desired.release.revision.commit
+    commit, go = desired.release.revision.commit, record.go
+    promoted = [
+        Skip(by=one.by, reason=one.reason, skipped=one.skipped)
+        for one in record.promoted
+        if commit in one.commits
+    ]
+    asked = go.skips if go is not None and go.commit == commit else ()
     return {
         gate: f"Skipped by {one.by}: {one.reason}"
-        for one in (*record.promoted, record.go)
-        if one is not None and commit in one.commits
+        for one in (*promoted, *asked)
         for gate in one.skipped
         if gate in SKIPPABLE
     }
@@ -259,7 +266,9 @@ def _requires(requires: Mapping[str, float], proofs: Mapping[str, Proof], now: d
     """Closed by the first environment that has not proved it, or not for long enough."""
     later: list[tuple[datetime, str]] = []
     for name, seconds in requires.items():
-        proof = proofs.get(name, Proof(why=f"Nothing is known of {name} yet."))
+        proof = proofs.get(
+            name, Proof(why=f"Nothing is known of {name} yet: it is looked at again by itself.")
+        )
         if proof.good_since is None:
             return GateState(name=REQUIRES, verdict=Verdict.CLOSED, evidence=proof.why)
         due = proof.good_since + timedelta(seconds=seconds)
@@ -323,7 +332,11 @@ def _drift(record: Record, live: Live | None) -> GateState:
     """
     name = record.environment
     skip = f'skip this once: `deployer sync {name} --skip drift --reason "..."`.'
-    if record.good is not None and record.rollout is None and not is_kept(record):
+    if record.rollout is not None:
+        # It replaces what it was not told of by itself, and what it brings is nobody's edit.
+        evidence = f"{record.rollout.id} is changing the cluster: nobody's edit outlasts that."
+        return GateState(name=DRIFT, verdict=Verdict.OPEN, evidence=evidence)
+    if record.good is not None and not is_kept(record):
         evidence = f"After what failed last nobody knows what was repaired by hand. Look at it, then {skip}"
         return GateState(name=DRIFT, verdict=Verdict.CLOSED, evidence=evidence)
     seen = drift.find(live, record) if live is not None else None
@@ -331,7 +344,7 @@ def _drift(record: Record, live: Live | None) -> GateState:
     found = seen if live is not None else told
     if found is None or found[0] not in (DriftClass.EDITED, DriftClass.MISSING):
         return GateState(name=DRIFT, verdict=Verdict.OPEN, evidence="Nobody has changed the cluster by hand.")
-    evidence = f"{sentences.sentence(found[1])} Undo it there, or {skip}"
+    evidence = f"{sentences.ended(found[1])} Undo it there, or {skip}"
     return GateState(name=DRIFT, verdict=Verdict.CLOSED, evidence=evidence)
 
 
@@ -379,7 +392,10 @@ def _approvals(
     forge: AtForge | None,
 ) -> GateState:
     if of is None:
-        evidence = "What would be approved is not known while the cluster cannot be seen."
+        evidence = (
+            "What would be approved is not known while the cluster cannot be seen: it is looked at again by"
+            " itself."
+        )
         return GateState(name=APPROVALS, verdict=Verdict.CLOSED, evidence=evidence)
     told = approvals.tally(rule, revision, of.digest, record, now, forge.made_by if forge is not None else ())
     is_enough = len(told.approved) >= rule.required
@@ -393,15 +409,20 @@ def _approvals(
         text = f"{last.by} rejected it{f': {last.reason}' if last.reason else ''}"
         evidence = f"{text.rstrip('.')}. Push another commit, or let {last.by} approve it after all."
     elif is_enough and asks_forge and (forge is None or forge.trouble is not None):
-        why = (forge.trouble if forge is not None else None) or "it is being asked"
-        evidence = f"{have}, but the forge does not tell who merged it: {sentences.sentence(why)}"
+        why = "it is being asked."
+        if forge is not None and forge.trouble is not None:
+            why = f"{sentences.ended(forge.trouble)} It is asked again by itself."
+        evidence = f"{have}, but the forge does not tell who merged it: {why}"
     elif is_enough:
         verdict, evidence = Verdict.OPEN, f"{have}."
         expires = min(one.at for one in told.approved) + timedelta(seconds=rule.expire_after)
     else:
         name = record.environment
         others = [f"{one.by}'s does not count: {why}." for one, why in told.not_counted]
-        who = f"{', '.join(told.may)} may approve it" if told.may else "Nobody is left who may approve it"
         how = f"`deployer plan {name}` shows what it would do, `deployer approve {name}` approves it."
-        evidence = " ".join([f"{have}.", *others, f"{who}: {how}"])
+        who = f"{', '.join(told.may)} may approve it: {how}"
+        if not told.may:
+            left = "Nobody is left who may approve it"
+            who = f"{left}: push another commit, made by others, or change the settings."
+        evidence = " ".join([f"{have}.", *others, who])
     return GateState(name=APPROVALS, verdict=verdict, evidence=evidence, next_check=expires, plan=of.digest)

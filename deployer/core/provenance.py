@@ -176,14 +176,24 @@ def _promotions(before: Sequence[Event], after: Sequence[Event]) -> list[Promoti
         match event:
             case PromotionAsked():
                 found.append(_asked(event))
-            case Promoted() | Proposed() | PromotionFailed() if (
-                found and found[-1].commits[0] == event.commit
-            ):
-                found[-1] = _ended(found[-1], event)
+            case Promoted() | Proposed() | PromotionFailed():
+                at = _still_open(found, event.commit)
+                if at is not None:
+                    found[at] = _ended(found[at], event)
             case _:
                 pass
     asked = sum(isinstance(event, PromotionAsked) for event in before)
     return found[:asked]
+
+
+def _still_open(found: Sequence[Promotion], commit: str) -> int | None:
+    """The newest promotion of this commit whose end is not known; a pull request may outlast later ones."""
+    open_ = [
+        at
+        for at, one in enumerate(found)
+        if one.commits[0] == commit and one.result not in (Pushing.PROMOTED, Pushing.FAILED)
+    ]
+    return open_[-1] if open_ else None
 
 
 def _asked(event: PromotionAsked) -> Promotion:

@@ -55,6 +55,7 @@ from deployer.core.events import (
     RollbackAsked,
     Seen,
     Started,
+    StoreRestored,
     Superseded,
     SyncAsked,
     TokenCreated,
@@ -215,8 +216,20 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A person let these gates of a commit be."""
+
+    by: str
+    reason: str
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Go:
-    """A person wants this deployed. `skipped` are the gates that need not be open for `commit`."""
+    """A person wants this deployed. `skipped` are the gates that need not be open for `commit`.
+
+    `kept` are what others skipped for it before, oldest first: that stays, and stays theirs.
+    """
 
     digest: str
     commit: str
@@ -224,11 +237,12 @@ class Go:
     at: datetime
     reason: str
     skipped: tuple[str, ...] = ()
+    kept: tuple[Skip, ...] = ()
 
     @property
-    def commits(self) -> tuple[str, ...]:
-        """The commit, as of a promotion."""
-        return (self.commit,)
+    def skips(self) -> tuple[Skip, ...]:
+        """What is skipped for the commit, and by whom, oldest first."""
+        return (*self.kept, Skip(by=self.by, reason=self.reason, skipped=self.skipped))
 
 
 class Pushing(StrEnum):
@@ -287,7 +301,7 @@ class Record:
     plans to deploy `seen`, each person's last. `first` is the first commit by which git wanted the config
     of `seen`, if that is another one: later ones may change nothing here. `go` is the last wish to have
     something deployed, `promotion` the last promotion to here, `promoted` the last ones that were pushed,
-    that one among them.
+    that one among them; `unended` is one whose pull request stood open when `promotion` was asked for.
     """
 
     environment: str
@@ -319,6 +333,13 @@ class Record:
     go: Go | None = None
     promotion: Promotion | None = None
     promoted: tuple[Promotion, ...] = ()
+    unended: Promotion | None = None
+
+    @property
+    def proposal(self) -> Promotion | None:
+        """The promotion whose pull request is open."""
+        last = self.promotion
+        return last if last is not None and last.result is Pushing.PROPOSED else self.unended
 
     def hold_of(self, digest: str) -> Hold | None:
         """The hold on this digest, if it is held."""
@@ -420,10 +441,17 @@ def _evolve(record: Record, event: Event) -> Record:
                 people=event.people,
                 copied=event.copied,
             )
-            return replace(record, promotion=promotion)
+            return replace(record, promotion=promotion, unended=record.proposal)
         case Promoted() | Proposed() | PromotionFailed():
             return _pushed(record, event)
-        case CommandRefused() | DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+        case (
+            CommandRefused()
+            | DaemonStarted()
+            | DaemonStopped()
+            | TokenCreated()
+            | TokenRevoked()
+            | StoreRestored()
+        ):
             return _beside(record, event)
         case _:
             assert_never(event)
@@ -457,16 +485,21 @@ def _seen(record: Record, event: Seen) -> Record:
 
 
 def _go(record: Record, event: SyncAsked) -> Go:
-    """What was skipped for this commit before stays so."""
+    """What was skipped for this commit before stays so, by whom and for what reason."""
     before = record.go if record.go is not None and record.go.commit == event.commit else None
-    skipped = before.skipped if before is not None else ()
+    # A gate has one who skipped it, the last, or the list would grow with each wish.
+    kept = (
+        replace(one, skipped=tuple(gate for gate in one.skipped if gate not in event.skipped))
+        for one in (before.skips if before is not None else ())
+    )
     return Go(
         digest=event.digest,
         commit=event.commit,
         by=login(event.actor),
         at=event.at,
-        reason=event.reason or (before.reason if before is not None else ""),
-        skipped=tuple(dict.fromkeys((*skipped, *event.skipped))),
+        reason=event.reason,
+        skipped=event.skipped,
+        kept=tuple(one for one in kept if one.skipped),
     )
 
 
@@ -489,18 +522,33 @@ def _said(record: Record, event: Approved | Rejected) -> Record:
 
 def _pushed(record: Record, event: Promoted | Proposed | PromotionFailed) -> Record:
     """How the promotion that was asked for ended; one that was proposed ends with the pull request."""
-    asked = record.promotion
-    open_ = {Pushing.ASKED} if isinstance(event, Proposed) else {Pushing.ASKED, Pushing.PROPOSED}
-    if asked is None or asked.result not in open_ or asked.commit != event.commit:
-        raise _illegal(record, event, "that was not asked for")
-    if isinstance(event, PromotionFailed):
-        return replace(record, promotion=replace(asked, result=Pushing.FAILED, why=event.why))
-    if isinstance(event, Promoted):
-        done = replace(asked, result=Pushing.PROMOTED, copied=event.copied, is_more=event.is_more)
+    asked, proposal = record.promotion, record.proposal
+    if asked is not None and asked.result is Pushing.ASKED and asked.commit == event.commit:
+        ended = asked
+    elif proposal is not None and proposal.commit == event.commit and not isinstance(event, Proposed):
+        ended = proposal
     else:
-        done = replace(asked, result=Pushing.PROPOSED, url=event.url, number=event.number, head=event.head)
-    others = (one for one in record.promoted if one != asked)
-    return replace(record, promotion=done, promoted=(*others, done)[-_PROMOTED:])
+        raise _illegal(record, event, "that was not asked for")
+    done = _pushed_so(ended, event)
+    is_over = isinstance(event, Proposed) or ended == record.unended
+    if not isinstance(event, PromotionFailed):
+        others = (one for one in record.promoted if one != ended)
+        record = replace(record, promoted=(*others, done)[-_PROMOTED:])
+        # Of one commit there is one pull request.
+        is_over = is_over or (record.unended is not None and record.unended.commit == event.commit)
+    return replace(
+        record,
+        promotion=done if ended == asked else asked,
+        unended=None if is_over else record.unended,
+    )
+
+
+def _pushed_so(promotion: Promotion, event: Promoted | Proposed | PromotionFailed) -> Promotion:
+    if isinstance(event, PromotionFailed):
+        return replace(promotion, result=Pushing.FAILED, why=event.why)
+    if isinstance(event, Promoted):
+        return replace(promotion, result=Pushing.PROMOTED, copied=event.copied, is_more=event.is_more)
+    return replace(promotion, result=Pushing.PROPOSED, url=event.url, number=event.number, head=event.head)
 
 
 def login(actor: str) -> str:

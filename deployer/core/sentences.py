@@ -38,7 +38,12 @@ def name(release: Release) -> str:
 def sentence(text: str) -> str:
     """The text with a full stop, and a capital letter unless it begins with a file's name."""
     begin = text[:1].upper() if text.partition(" ")[0].isalpha() else text[:1]
-    return f"{begin}{text[1:].rstrip('.')}."
+    return ended(f"{begin}{text[1:]}")
+
+
+def ended(text: str) -> str:
+    """The text with a full stop, as it goes on behind a colon, or begins with a name."""
+    return f"{text.rstrip('.')}."
 
 
 def clock(at: datetime) -> str:

@@ -35,7 +35,6 @@ from deployer.core.events import (
     Seen,
     SyncAsked,
 )
-from deployer.core.record import Pushing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -228,14 +227,12 @@ class AutoPromoter:
         """See to the open pull request, in whose way nothing else waits."""
         at, target = time.monotonic(), edge.target
         record = self._load(target)
-        if record.promotion is None or record.promotion.result is not Pushing.PROPOSED:
+        if record.proposal is None:
             self._untended.pop(target, None)
             return
         if at < self._untended.get(target, ("", 0.0))[1]:
             return
-        if target in self._tended and at < self._tended[target] + self._pace_seconds(
-            record, record.promotion
-        ):
+        if target in self._tended and at < self._tended[target] + self._pace_seconds(record, record.proposal):
             return
         self._tended[target] = at
         try:

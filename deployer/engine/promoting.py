@@ -413,8 +413,8 @@ class Promoter:
             standing = self._proposals[edge.target].standing()
         except ForgeUnavailable as error:
             return Declined(why=error.why, exit_code=FAILED)
-        last, top = self._store.load(edge.target).promotion, self._top(plan, asked)
-        is_recorded = last is not None and last.result is Pushing.PROPOSED and last.head == top
+        last, top = self._store.load(edge.target).proposal, self._top(plan, asked)
+        is_recorded = last is not None and last.head == top
         if standing is None or standing.head_commit != top or not is_recorded:
             return None
         message = promotion.proposed_already(edge.target, chosen, standing.number, standing.url)
@@ -425,7 +425,9 @@ class Promoter:
         try:
             top = self._top(plan, asked)
             way.propose(top)
-            one, is_new = self._proposals[edge.target].put(chosen, plan.prepared, asked, login(asked.actor))
+            one, is_new = self._proposals[edge.target].put(
+                chosen, plan.prepared, asked.reason, login(asked.actor)
+            )
         except (GitUnavailable, ForgeUnavailable) as error:
             if self._stopping.is_set():
                 return self._stopped(edge, f"opened a pull request to branch {edge.branch}")

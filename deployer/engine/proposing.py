@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from deployer.adapters.forge import PullRequest
     from deployer.core.commands import GoodRelease
-    from deployer.core.events import PromotionAsked
     from deployer.core.gates import GateState
     from deployer.engine.ways import Edge, Prepared
 
@@ -67,10 +66,11 @@ class Proposals:
         """The one of that number, however it stands."""
         return self._forge.pull_request(number)
 
-    def put(
-        self, chosen: GoodRelease, prepared: Prepared, asked: PromotionAsked, by: str
-    ) -> tuple[PullRequest, bool]:
-        """Open it, or write it anew, for what its branch has now; and whether it is a new one."""
+    def put(self, chosen: GoodRelease, prepared: Prepared, reason: str, by: str) -> tuple[PullRequest, bool]:
+        """Open it, or write it anew, for what its branch has now; and whether it is a new one.
+
+        `reason` is why it is promoted, `by` the login name of who asked for it.
+        """
         edge, lane = self._edge, prepared.lane
         title = proposal.title(edge.target, chosen)
         body = proposal.body(
@@ -81,7 +81,7 @@ class Proposals:
             copied=prepared.copy,
             is_more=lane.is_more,
             by=by,
-            reason=asked.reason,
+            reason=reason,
         )
         standing = self.standing()
         if standing is not None:

@@ -208,15 +208,17 @@ class Outcomes:
             return self.promoted(edge, commit, DAEMON, None, cut_off.copied)
         if not cut_off.by_pull_request or edge.target not in self._ports.proposals:
             return again
+        top, proposals = cut_off.copied or commit, self._ports.proposals[edge.target]
         try:
-            standing = self._ports.proposals[edge.target].standing()
+            standing = proposals.standing()
+            if standing is None or standing.head_commit != top:
+                return again
+            # Its text may be still that of what its branch had before.
+            one, _ = proposals.put(chosen, prepared, cut_off.reason, cut_off.by)
         except ForgeUnavailable as error:
             # As for a repository that cannot be looked at.
             raise GitUnavailable(error.why) from error
-        top = cut_off.copied or commit
-        if standing is None or standing.head_commit != top:
-            return again
-        return self.proposed(edge, commit, DAEMON, top, standing)
+        return self.proposed(edge, commit, DAEMON, top, one)
 
     def tend(self, edge: Edge, gates: Callable[[GoodRelease], Sequence[GateState]]) -> None:
         """Keep the pull request that was opened last true: how the gates stand; closed once it is empty.
@@ -284,9 +286,7 @@ class Outcomes:
 
     def _open_proposal(self, edge: Edge) -> tuple[Promotion | None, Proposals | None]:
         """The promotion that was proposed last, if it has not ended, and the pull requests of the edge."""
-        last = self._ports.store.load(edge.target).promotion
-        is_open = last is not None and last.result is Pushing.PROPOSED
-        return last if is_open else None, self._ports.proposals.get(edge.target)
+        return self._ports.store.load(edge.target).proposal, self._ports.proposals.get(edge.target)
 
     def _chosen(self, edge: Edge, last: Promotion) -> GoodRelease | Declined:
         """What was promoted: a commit that no rollout was for is that of who made its config good."""
@@ -317,7 +317,7 @@ class Outcomes:
     def _ended(self, edge: Edge, last: Promotion, event: Promoted | PromotionFailed) -> None:
         """Write how what was proposed ended, unless another promotion has begun meanwhile."""
         with self._ports.alone(edge.target) as is_alone:
-            if not is_alone or self._ports.store.load(edge.target).promotion != last:
+            if not is_alone or self._ports.store.load(edge.target).proposal != last:
                 return
             self.write(edge.target, event)
         log.info("pull_request_ended", target=edge.target, commit=last.commit, how=event.type)

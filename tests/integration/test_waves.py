@@ -7,12 +7,14 @@ the pages are read: those of the real application, over a real store, with the w
 from __future__ import annotations
 
 import heapq
+import logging
 import re
 from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 import yaml
 
 from deployer.adapters.store import SqlStore
@@ -39,7 +41,7 @@ from tests.support.page_reader import Read
 from tests.support.settings_files import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
@@ -63,6 +65,14 @@ stopped it is long enough as well."""
 RULES = {
     name: Rules(requires=dict.fromkeys(before, SECONDS)) for before, wave in pairwise(WAVES) for name in wave
 }
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Only errors are logged: a run has thousands of passes."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    yield
+    structlog.reset_defaults()
 
 
 class Fleet:
@@ -253,6 +263,7 @@ class Pages:
             ready=lambda: None,
             promotions=nothing,
             write=lambda _event: None,
+            outbox=nothing,
         )
         render = pages.Renderer(now=lambda: at(fleet.seconds), strict=True)
         self._app = application.make(site, [pages.router(site, render)])
@@ -357,15 +368,27 @@ def test_a_failure_in_a_wave_and_what_it_stops_are_read_in_the_pages(tmp_path: P
         good = shown.environment("cluster-00")
         assert f"{B_IS} is live. Release Live {B.revision.short}" in good
         assert "Why is it like this? Git wants what is live: wait." in good
+        after = shown.environment("cluster-10")
+        assert f"#2 deploy good {B.revision.short} {B.revision.subject}" in after
         failed = shown.environment("cluster-13")
         assert f"{B.revision.short} failed at " in failed
         assert "Why is it not deploying? What git wants is held: wait." in failed
         assert f"#2 deploy failed {B.revision.short} {B.revision.subject}code: fruit / D: {FAULT}" in failed
+        assert f"closed held {B.revision.short} failed at " in failed
         for name, why in (
             ("cluster-20", "It is held in cluster-13: "),
             ("cluster-30", "cluster-20 wants it,"),
+            ("cluster-40", "cluster-30 wants it,"),
         ):
             waiting = shown.environment(name)
             assert "Why is it not deploying? A gate is closed: wait until it opens" in waiting
             assert f"{WAITS} {why}" in waiting
             assert f"closed requires {why}" in waiting
+            assert "closed held upstream The same config failed in cluster-13, where it is held: " in waiting
+            assert f"#1 deploy good {A.revision.short}" in waiting
+            assert "#2" not in waiting
+
+        fleet.push(C)
+        fleet.run(300)
+        assert shown.rows()[""] == "50 environments: 50 healthy."
+        assert f'{C.revision.short} "{C.revision.subject}" is live.' in shown.environment("cluster-40")

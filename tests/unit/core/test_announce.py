@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
 from deployer.core.announce import announcement
 from deployer.core.events import (
+    DAEMON,
     Approved,
     Cancelled,
     Checked,
@@ -288,6 +290,17 @@ ANNOUNCED: list[tuple[str, tuple[Event, ...], Event, str]] = [
             at=at(2), commit="c0ffee1234", branch="main", head="deadbeef12", number=7, url="https://forge/7"
         ),
         "Pull request #7 to main is open with c0ffee1: https://forge/7",
+    ),
+    (
+        "promoted, by a pull request that outlasted the next promotion",
+        (
+            PROMOTION,
+            Proposed(at=at(2), commit="c0ffee1234", branch="env/staging", head="dead", number=7, url="x"),
+            replace(PROMOTION, actor="lin (token y)", commit="badcafe"),
+            PromotionFailed(at=at(2), commit="badcafe", why="The branch is protected."),
+        ),
+        Promoted(at=at(2), actor=DAEMON, commit="c0ffee1234", branch="env/staging"),
+        "env/staging was pushed to c0ffee1, as a new branch, by ada.",
     ),
     (
         "not promoted",

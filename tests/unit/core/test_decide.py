@@ -239,8 +239,8 @@ def test_a_closed_gate_is_told_with_what_else_is_closed() -> None:
     """And it is looked at again when it may open by itself, if that is soon."""
     record = record_of(*A_GOOD, seen(B))
     action = decide(desired(B), running(A), record, at(50), gating=SHUT)
-    told = f'{B.revision.short} "commit b" waits for the gate requires. Nothing is known of dev yet.'
-    assert waits(action) == f"{told} Also closed: manual."
+    told = f'{B.revision.short} "commit b" waits for the gate requires. Nothing is known of dev yet'
+    assert waits(action) == f"{told}: it is looked at again by itself. Also closed: manual."
     soon = Gating(rules=Rules(requires={"dev": 60.0}), proofs={"dev": Proof(good_since=at(0))})
     action = decide(desired(B), running(A), record, at(50), gating=soon)
     assert isinstance(action, Wait)

@@ -43,7 +43,7 @@ from deployer.core.gates import (
 )
 from deployer.core.types import Merged, Person, Policy, Release
 from deployer.core.windows import Fixed, Recurring
-from tests.support.build import START, at, desired, live, record_of, release, running, seen, started
+from tests.support.build import START, applied, at, desired, live, record_of, release, running, seen, started
 from tests.unit.core.test_commands import failed, good
 
 A, B, C = release("a"), release("b"), release("c")
@@ -76,11 +76,14 @@ def test_without_rules_there_are_no_gates() -> None:
 # --- requires ----------------------------------------------------------------------------------------
 
 
+UNKNOWN = "Nothing is known of us yet: it is looked at again by itself."
+
+
 def test_it_must_have_been_good_elsewhere_for_so_long() -> None:
     """Each environment by itself; the one that takes longest is told."""
     rules = Rules(requires={"us": 60.0, "eu": 30.0})
     never = state(rules)
-    assert (never.verdict, never.evidence) == (Verdict.CLOSED, "Nothing is known of us yet.")
+    assert (never.verdict, never.evidence) == (Verdict.CLOSED, UNKNOWN)
     bad = state(rules, proofs={"us": Proof(why="It is held in us."), "eu": Proof(good_since=at(0))})
     assert (bad.verdict, bad.evidence, bad.next_check) == (Verdict.CLOSED, "It is held in us.", None)
     young = state(rules, proofs={"us": Proof(good_since=at(50)), "eu": Proof(good_since=at(75))})
@@ -107,7 +110,11 @@ def test_what_is_held_is_a_config_by_whatever_commit() -> None:
     proved = BecameGood(at=at(20), digest=B.digest)
     for commit, became_good in ((B, proved), (C, None)):
         found = gates.prove(record, became_good, commit.revision.commit)
-        assert (found.good_since, found.why) == (None, "It is held in staging: Rolled back by ada: slow.")
+        assert found.good_since is None
+        assert found.why == (
+            "It is held in staging: rolled back by ada: slow. Mend it and push, or have it tried once more"
+            " there: `deployer retry staging`."
+        )
 
 
 def test_a_commit_that_changes_nothing_is_as_good_as_what_runs() -> None:
@@ -138,7 +145,7 @@ def test_a_commit_that_changes_nothing_is_as_good_as_what_runs() -> None:
             " let it become good.",
         ),
         (WANTS_B, "staging wants it, and has not made it good: see `deployer explain staging`."),
-        ((*WANTS_B, started(B, 2)), "staging#2 is trying it in staging."),
+        ((*WANTS_B, started(B, 2)), "staging#2 is trying it in staging: see `deployer status staging`."),
     ],
 )
 def test_what_is_not_proved_says_why(events: tuple[Event, ...], says: str) -> None:
@@ -215,10 +222,12 @@ def test_approvals_wait_for_the_forge_where_only_that_knows_who_merged() -> None
     unknown = asked(rule, None)
     assert (unknown.verdict, unknown.plan) == (Verdict.CLOSED, plan)
     assert unknown.evidence == (
-        "It has 1 of 1 approvals (lin), but the forge does not tell who merged it: It is being asked."
+        "It has 1 of 1 approvals (lin), but the forge does not tell who merged it: it is being asked."
     )
     down = asked(rule, AtForge(trouble="the forge is down"))
-    assert down.evidence.endswith("does not tell who merged it: The forge is down.")
+    assert down.evidence.endswith(
+        "does not tell who merged it: the forge is down. It is asked again by itself."
+    )
     assert asked(rule, AtForge(made_by=("somebody",))).verdict is Verdict.OPEN
     assert asked(replace(rule, prevent_self_approval=False), None).verdict is Verdict.OPEN
     assert asked(replace(rule, reviews=False), None).verdict is Verdict.OPEN
@@ -303,7 +312,13 @@ def test_what_was_changed_by_hand_is_not_deployed_over() -> None:
     # Out of sight, what was known last counts.
     told = Drifted(at=at(60), drift=DriftClass.EDITED, what="somebody set price.")
     blind = state(rules, *WANTS_B, told, there=None)
-    assert (blind.verdict, blind.evidence[:20]) == (Verdict.CLOSED, "Somebody set price. ")
+    assert (blind.verdict, blind.evidence[:20]) == (Verdict.CLOSED, "somebody set price. ")
+    # Of what our own rollout brings nobody is to blame.
+    ours = state(rules, *WANTS_B, started(B, 2), applied(2, 52), seen(C, 60), there=running(B, stamp=3.0))
+    assert (ours.verdict, ours.evidence) == (
+        Verdict.OPEN,
+        "staging#2 is changing the cluster: nobody's edit outlasts that.",
+    )
 
 
 def test_after_a_rollback_that_failed_somebody_may_have_repaired_it_by_hand() -> None:
@@ -578,10 +593,16 @@ def test_a_closed_gate_is_skipped_for_one_commit() -> None:
     found = state(rules, *WANTS_B, skip("requires"))
     assert (found.verdict, found.evidence) == (
         Verdict.SKIPPED,
-        "Skipped by eve: fire. It would be closed: Nothing is known of us yet.",
+        f"Skipped by eve: fire. It would be closed: {UNKNOWN}",
     )
     assert gates.closed([found]) == ()
     assert state(rules, *WANTS_B, skip("windows")).verdict is Verdict.CLOSED
+    # What another person wishes afterwards makes it nobody else's.
+    for later in (skip(), skip("windows")):
+        told = state(rules, *WANTS_B, skip("requires"), replace(later, actor="ada (token y)", reason="now"))
+        assert told.evidence == found.evidence
+    anew = state(rules, *WANTS_B, skip("requires"), replace(skip("requires"), actor="ada", reason="now"))
+    assert anew.evidence.startswith("Skipped by ada: now. ")
     assert state(rules, *WANTS_B, skip("requires", commit=A.revision.commit)).verdict is Verdict.CLOSED
     open_anyway = state(rules, *WANTS_B, skip("requires"), proofs={"us": Proof(good_since=at(0))})
     assert open_anyway.verdict is Verdict.OPEN

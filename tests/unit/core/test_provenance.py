@@ -182,6 +182,18 @@ PROMOTIONS: dict[str, tuple[tuple[Event, ...], tuple[Event, ...], str | None, Pu
         "lin",
         Pushing.PROMOTED,
     ),
+    "one that outlasted the next promotion, which failed": (
+        (
+            asked(1, "f" * 40),
+            proposed(2, COPY, "f" * 40),
+            asked(3, "e" * 40, actor="eve"),
+            PromotionFailed(at=at(4), commit="e" * 40, why="no"),
+            promoted(5, "f" * 40, copied=A.revision.commit),
+        ),
+        (),
+        "lin",
+        Pushing.PROMOTED,
+    ),
     "an outcome of nothing that was asked for": ((promoted(2),), (), None, None),
     "an outcome of another": ((asked(1), promoted(2, "f" * 40)), (), "lin", Pushing.ASKED),
     "what was asked for after it began": ((), (asked(120), promoted(121)), None, None),

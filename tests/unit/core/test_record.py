@@ -53,6 +53,7 @@ from deployer.core.record import (
     Record,
     Result,
     Rollout,
+    Skip,
     evolve,
     fold,
 )
@@ -703,6 +704,40 @@ def test_a_promotion_brings_its_commit_and_what_was_made_of_it() -> None:
     assert (closed.promotion.result, closed.promoted) == (Pushing.FAILED, (proposed,))
 
 
+def test_a_pull_request_outlasts_a_promotion_that_failed_behind_it() -> None:
+    """It is still there to be merged or closed; the next one that is opened takes its place."""
+    opened = record_of(replace(PROMOTION, by_pull_request=True), OPENED)
+    proposed = opened.promotion
+    assert (opened.proposal, opened.unended) == (proposed, None)
+    asked = evolve(opened, replace(PROMOTION, commit="badcafe"))
+    failed_ = evolve(asked, replace(NOT_PUSHED, commit="badcafe"))
+    for record in (asked, failed_):
+        assert (record.proposal, record.promoted) == (proposed, (proposed,))
+    assert failed_.promotion is not None
+    assert failed_.promotion.result is Pushing.FAILED
+    merged = evolve(failed_, PUSHED)
+    assert (merged.proposal, merged.promotion) == (None, failed_.promotion)
+    assert [(one.commit, one.result) for one in merged.promoted] == [("c0ffee", Pushing.PROMOTED)]
+    closed = evolve(failed_, NOT_PUSHED)
+    assert (closed.proposal, closed.promoted, closed.promotion) == (None, (proposed,), failed_.promotion)
+    replaced = evolve(asked, replace(OPENED, commit="badcafe"))
+    assert replaced.unended is None
+    assert replaced.proposal == replaced.promotion
+    assert replaced.proposal is not None
+    assert replaced.proposal.commit == "badcafe"
+
+
+def test_a_commit_that_is_proposed_and_promoted_again_has_one_end() -> None:
+    """It is the later wish that failed; and what was pushed is in the pull request as well."""
+    opened = record_of(replace(PROMOTION, by_pull_request=True), OPENED)
+    again = evolve(opened, replace(PROMOTION, at=at(50)))
+    failed_ = evolve(again, NOT_PUSHED)
+    assert failed_.proposal == opened.promotion
+    pushed = evolve(again, PUSHED)
+    assert pushed.proposal is None
+    assert [one.result for one in pushed.promoted] == [Pushing.PROPOSED, Pushing.PROMOTED]
+
+
 def test_a_review_is_remembered_longer_than_what_it_said() -> None:
     """What git wants changes, and takes the opinions along; no review is used twice."""
     said = replace(approved(A, 50), review="7 lin-gh approved")
@@ -722,14 +757,22 @@ def test_the_last_wish_to_deploy_is_kept_until_something_is_good() -> None:
     assert record_of(wish, started(A), applied()).go == expected
     assert record_of(wish, *DEPLOYED).go is None
     more = replace(wish, reason="fire", skipped=("windows",))
-    both = record_of(seen(A), wish, more, replace(wish, reason="", skipped=())).go
-    assert both == replace(expected, skipped=("drift", "windows"), reason="fire")
+    both = record_of(seen(A), wish, more, replace(wish, actor="bob", skipped=())).go
+    kept = (
+        Skip(by="ada", reason="", skipped=("drift",)),
+        Skip(by="ada", reason="fire", skipped=("windows",)),
+    )
+    assert both == replace(expected, by="bob", skipped=(), kept=kept)
+    assert both.skips == (*kept, Skip(by="bob", reason="", skipped=()))
+    # A gate has one who skipped it, or the list would grow with each wish.
+    again = record_of(seen(A), wish, more, *[replace(more, reason=f"fire {n}") for n in range(9)]).go
+    assert again == replace(expected, reason="fire 8", skipped=("windows",), kept=kept[:1])
     other = record_of(seen(A), wish, replace(more, commit="badcafe")).go
     assert other == replace(expected, commit="badcafe", skipped=("windows",), reason="fire")
     heal = (started(A, 2, Kind.HEAL), applied(2), *ended_well(2))
-    kept = record_of(*DEPLOYED, seen(B, 40), approved(B), replace(wish, digest=B.digest), *heal)
-    assert kept.go == replace(expected, digest=B.digest)
-    assert len(kept.opinions) == 1
+    healed = record_of(*DEPLOYED, seen(B, 40), approved(B), replace(wish, digest=B.digest), *heal)
+    assert healed.go == replace(expected, digest=B.digest)
+    assert len(healed.opinions) == 1
     assert record_of(*DEPLOYED, seen(A, 40), approved(A), *heal).opinions == ()
 
 
