@@ -120,7 +120,7 @@ def _authors(
     is_wanted = record.seen is not None and record.seen.revision.commit == revision.commit
     # A later commit that changes nothing here is not what is deployed by it.
     revisions = (revision, *((record.first,) if is_wanted and record.first is not None else ()))
-    made = {who for one in revisions for who in (one.author, one.committer, *one.co_authors)}
+    made = {who for one in revisions for who in one.people} | {*(record.makers if is_wanted else ())}
     found = {login for login in rule.people if any(_is(login, person, rule) for person in made)}
     there = {one.casefold() for one in made_by}
     found |= {who for who in rule.people if any(one.casefold() in there for one in rule.forge.get(who, ()))}

@@ -203,6 +203,7 @@ def _news(wanted: Wanted, record: Record, now: datetime) -> Event | None:
                 superseded=lineage.between(wanted, record),
                 rewritten=lineage.rewritten(wanted, record),
                 signatures=signatures,
+                people=lineage.people(wanted, record),
             )
         case Unverified(revision=revision) | Rewritten(revision=revision):
             actor, is_rewrite = str(revision.author), isinstance(wanted, Rewritten)

@@ -12,7 +12,7 @@ from deployer.core.types import Desired, Rewritten
 
 if TYPE_CHECKING:
     from deployer.core.record import Record
-    from deployer.core.types import Lineage, Wanted
+    from deployer.core.types import Lineage, Person, Wanted
 
 
 def admitted(wanted: Wanted, record: Record) -> Wanted:
@@ -35,6 +35,12 @@ def between(desired: Desired, record: Record) -> tuple[str, ...]:
     """The commits that it overtook, if it was compared with what git wanted last."""
     lineage = _compared(desired, record)
     return () if lineage is None else lineage.between
+
+
+def people(desired: Desired, record: Record) -> tuple[Person, ...]:
+    """Who made the commits that came along with it, if it was compared with what git wanted last."""
+    lineage = _compared(desired, record)
+    return () if lineage is None else lineage.people
 
 
 def _compared(desired: Desired, record: Record) -> Lineage | None:

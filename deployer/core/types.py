@@ -57,6 +57,11 @@ class Revision:
     tag: str | None = None
 
     @property
+    def people(self) -> tuple[Person, ...]:
+        """Who made this very commit: its author, its committer, its co-authors."""
+        return (self.author, self.committer, *self.co_authors)
+
+    @property
     def short(self) -> str:
         """The first seven digits, for people."""
         return self.commit[:7]
@@ -188,12 +193,13 @@ class Lineage:
 
     `since` is that one. `rewritten` says why it does not follow from it; "" if it does. `between` are the
     commits after `since` and before this one, the newest first, on the line of first parents; of very many
-    only the newest.
+    only the newest. `people` made the commits that came along, those behind a merge too.
     """
 
     since: str
     rewritten: str = ""
     between: tuple[str, ...] = ()
+    people: tuple[Person, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -325,7 +325,7 @@ class Promoter:
             overtaken = [commit for one in changes for commit in one.superseded]
             if overtaken:
                 made += self._writers[edge.repository].revisions(overtaken, edge.source_ref)
-        found = (person for one in made for person in (one.author, one.committer, *one.co_authors))
+        found = (person for one in made for person in one.people)
         return tuple(dict.fromkeys(found))
 
     def _is_dropped(self, plan: Plan) -> bool:

@@ -252,6 +252,7 @@ def test_a_branch_that_goes_on_tells_what_was_overtaken(site: Site) -> None:
     lineage = compared(sources, first)
     assert lineage.rewritten == ""
     assert lineage.between == (commits[2], commits[1])
+    assert len(lineage.people) == 1
 
 
 def test_a_branch_that_was_rewritten(site: Site) -> None:
@@ -321,12 +322,19 @@ def test_a_merge_tells_whose_it_is(site: Site) -> None:
     message = "Merge pull request #42 from lin/fix\n\nRaise the price"
     merge = site.origin.git(*who, "commit-tree", tree, "-p", base, "-p", fix, "-m", message)
     sources = site.follow(Branch("main"))
-    until_commit(sources, base)
+    first = until_commit(sources, base).release.revision
     site.origin.branch("main", merge)
     revision = until_commit(sources, merge).release.revision
     assert revision.pull_request == 42
     assert revision.merged is not None
     assert (revision.merged.commit, revision.merged.subject) == (fix, "Raise the price")
+    # Nobody approves their own: who is behind the merge made it as well.
+    fixed = site.origin.git("log", "-1", "--format=%ae", fix)
+    made = [who.email for who in compared(sources, first).people]
+    assert {fixed, "lin@example.com", "ada@example.com"} == {*made}
+    alone = site.push()
+    until_commit(sources, alone)
+    assert compared(sources, revision).people == (), "one commit tells by itself who made it"
 
     site.origin.branch("main", fix)
     assert until_commit(sources, fix).release.revision.co_authors == (

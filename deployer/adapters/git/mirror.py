@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from deployer.adapters.git._commands import Repository
     from deployer.adapters.git._objects import Blob
     from deployer.adapters.git._signatures import Verifier
-    from deployer.core.types import Revision, Signature
+    from deployer.core.types import Person, Revision, Signature
 
 _LOOK_SECONDS = 30.0
 """For an ls-remote: 0.3 s over ssh; a forge under load, or 20,000 refs over a slow line, takes seconds."""
@@ -56,6 +56,9 @@ _DEEPER = (200, 2_000, 20_000)
 
 RANGE_LIMIT = 1_000
 """Commits between two heads that are looked at: to verify as many takes half a minute."""
+
+_PEOPLE = 200
+"""Commits between two heads whose makers are told: to read each takes 0.1 ms."""
 
 _LINE = 50
 """Commits between two heads that are told by name."""
@@ -161,6 +164,14 @@ class Mirror:
         """
         with self._edge():
             return self._reading(lambda _: self._overtaken(head, since, ref))
+
+    def people(self, head: str, since: str) -> tuple[Person, ...]:
+        """Who made the commits that `head` has and `since` has not, each once; of very many the newest.
+
+        Where the mirror begins, what is before that is not known.
+        """
+        with self._edge():
+            return self._reading(lambda _: self._people(head, since))
 
     def between(self, since: str, head: str, ref: str) -> tuple[str, ...]:
         """All commits that `head`, which `ref` was fetched at, has and `since` has not, without `head`.
@@ -318,6 +329,12 @@ class Mirror:
         if not self._is_ancestor(since, head):
             return None
         return self._rev_list("--first-parent", f"--max-count={_LINE + 1}", head, f"^{since}")[1:]
+
+    def _people(self, head: str, since: str) -> tuple[Person, ...]:
+        less = (f"^{since}",) if self._reader.has(self._open().git, since) else ()
+        commits = self._rev_list(f"--max-count={_PEOPLE}", head, *less)
+        made = (self._reader.commit(self._open().git, one).revision for one in commits)
+        return tuple(dict.fromkeys(who for one in made for who in one.people))
 
     def _between(self, since: str, head: str, ref: str) -> tuple[str, ...]:
         if self._cuts():

@@ -157,6 +157,7 @@ class EnvironmentReader:
                     since=since.commit,
                     rewritten=f"{what}, which was deployed before" if between is None else "",
                     between=between or (),
+                    people=mirror.people(commit, since.commit) if revision.merged or between else (),
                 )
             case Tags():
                 if found.tags is None and since.tag not in {None, revision.tag}:

@@ -252,6 +252,27 @@ def test_who_made_a_config_does_not_approve_it_by_a_later_commit() -> None:
     assert why_not("lin", rule, by_lin, record_of(*good(1, A), seen(B, 50))) is not None
 
 
+def test_who_made_what_came_along_does_not_approve_it() -> None:
+    """Behind a merge, or pushed with it; and what was wanted and never good is a part of what comes next."""
+    ada, bob, lin = (Person(name=one, email=f"{one}@x") for one in ("ada", "bob", "lin"))
+    rule = ApprovalRule(required=1, people=frozenset({"ada", "bob", "lin"}))
+
+    def by(what: Release, who: Person) -> Release:
+        return replace(what, revision=replace(what.revision, author=who, committer=who))
+
+    def may(last: Release, *events: Event) -> list[str]:
+        record = record_of(*events)
+        return [one for one in ("ada", "bob", "lin") if why_not(one, rule, last.revision, record) is None]
+
+    start, change, more = by(A, ada), by(B, bob), by(C, lin)
+    along = replace(seen(change, 50), people=(lin, bob))
+    assert may(change, *good(1, start), along) == ["ada"]
+    assert may(more, *good(1, start), seen(change, 50), seen(more, 60)) == ["ada"]
+    # What runs is nobody's any more, also where it came back in between.
+    assert may(more, *good(1, start), seen(change, 50), seen(start, 60), seen(more, 70)) == ["ada", "bob"]
+    assert may(more, *good(1, start), seen(more, 60)) == ["ada", "bob"]
+
+
 def test_who_asked_for_a_pull_request_does_not_approve_its_merge() -> None:
     """Also before it is known which commit that made."""
     rule = ApprovalRule(required=1, people=frozenset({"lin"}))

@@ -13,7 +13,7 @@ from deployer.core.decide import decide
 from deployer.core.events import Event, Refused, RetryAsked, RollbackAsked, Seen, Started
 from deployer.core.record import Record, evolve
 from deployer.core.status import Mode, Sync, status
-from deployer.core.types import Desired, Lineage, Rewritten, Signature, Unverified, Wanted
+from deployer.core.types import Desired, Lineage, Person, Rewritten, Signature, Unverified, Wanted
 from tests.support.build import applied, at, ended_well, record_of, release, revision, running, seen, started
 
 A, B, C = release("a"), release("b"), release("c")
@@ -128,10 +128,13 @@ def test_what_is_not_known_to_be_rewritten_passes(wanted: Desired, record: Recor
 def test_the_commits_in_between_are_recorded_as_superseded() -> None:
     """With the release that overtook them; a comparison with something else tells nothing."""
     between = (revision("y").commit, revision("x").commit)
-    wanted = Desired(release=B, lineage=Lineage(since=A.revision.commit, between=between))
+    people = (Person(name="Lin", email="lin@example.com"),)
+    compared = Lineage(since=A.revision.commit, between=between, people=people)
+    wanted = Desired(release=B, lineage=compared)
     _, events, _ = noted_first(wanted, record_of(*GOOD))
     assert isinstance(events[0], Seen)
-    assert events[0].superseded == between
+    assert (events[0].superseded, events[0].people) == (between, people)
+    assert lineage.people(wanted, record_of(seen(C))) == ()
     assert lineage.between(wanted, record_of(seen(C))) == ()
 
 
