@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import (
+    audit,
     back_to_good,
     cron_loop,
     detection,
@@ -19,6 +20,7 @@ from benchmarks import (
     front_page,
     idle,
     idle_poll,
+    outbox,
     past,
     plan,
     push_to_healthy,
@@ -44,7 +46,10 @@ BENCHMARKS: dict[str, tuple[Callable[[Any], dict[str, Any]], Any, Any]] = {
     "webhooks": (webhooks.run, 30.0, 2.0),
     "front_page": (front_page.run, 200, 10),
     "terminal": (terminal.run, 10, 1),
+    "outbox": (outbox.run, 10_000, 200),
     "past": (past.run, 132_500, 1000),
+    "audit_append": (audit.append, 2000, 100),
+    "audit_verify": (audit.verify, 265, 1),
     "faces": (faces.run, 20.0, 5.0),
 }
 """By name: what runs it, and its size in full and with --quick."""

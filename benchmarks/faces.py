@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.child import Child, child, say
 from benchmarks.site import cpu_seconds, memory_mib, percentile
 from deployer import logs
+from deployer.adapters.store import OutboxStore
 from deployer.core.events import Paused, Resumed
 from deployer.engine.controller import Controller
 from deployer.engine.outbox import Outbox
@@ -181,7 +182,7 @@ def _serve(folder: Path) -> None:
             passes=work,
             queue=queue,
             sources=Sources(repositories=[], environments=[], mirrors_dir=folder, enqueue=queue.add),
-            outbox=Outbox(faces.store),
+            outbox=Outbox(OutboxStore(faces.store.database)),
             notifier=Notifier(),
             workers=32,
         )

@@ -144,6 +144,10 @@ class _Asked:
             "audit_revision": logged(revision=lambda: release().revision[:9]),
             "audit_digest": logged(digest=lambda: release().digest),
             "audit_result": logged(result=lambda: "cancelled"),
+            # Of a deploy that failed before it was healthy there is none, in a store where none did so later.
+            "audit_nothing": logged(
+                type=lambda: self._chance.choice(("healthy", "checked")), result=lambda: "failed"
+            ),
             "audit_until": logged(until=self._time),
             "audit_several": logged(environment=self._name, type=lambda: "failed", until=self._time),
         }

@@ -30,7 +30,7 @@ from benchmarks.child import child, say
 from benchmarks.push_to_put import config
 from benchmarks.site import Repository, cpu_seconds, percentile
 from deployer import logs
-from deployer.adapters.store import SqlStore
+from deployer.adapters.store import OutboxStore, SqlStore
 from deployer.core.source import Branch
 from deployer.engine.controller import Controller
 from deployer.engine.outbox import Outbox
@@ -140,7 +140,7 @@ def _serve(folder: Path) -> None:
         passes=work,
         queue=queue,
         sources=sources,
-        outbox=Outbox(store),
+        outbox=Outbox(OutboxStore(store.database)),
         notifier=Notifier(),
         workers=32,
     )

@@ -7,8 +7,9 @@
 
     verify-audit.py FILE [--checkpoint NOTES]... [--key PUBLIC_KEY]... [--origin NAME] [--quiet]
 
-FILE is a store (deployer.db, or a backup of it; it is only read), or a raw export (JSON Lines, one event on
-each line with the stored text of its columns; `-` reads one from standard input).
+FILE is a store (deployer.db, or a backup of it; it is only read), a raw export (JSON Lines, one event on
+each line with the stored text of its columns; `-` reads one from standard input), or a folder of sealed
+segments (raw exports that go on from one another, each with a checkpoint and the tree before it).
 
 What is checked: that the events of each environment follow one another from 1 without a gap; that each has
 the hash of the one before it and its own hash fits all it says; that ids have no gap; in a store also that
@@ -30,12 +31,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import gzip
 import hashlib
 import json
 import re
 import sqlite3
 import sys
-from contextlib import closing
+import zlib
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -457,9 +460,17 @@ class Log:
         """Begin before the first event."""
         self.sizes = frozenset(sizes)
         self.events, self.newest_id, self.whole = 0, 0, True
+        self.absent = 0
+        self.peaks: list[bytes] = []
         self.environments: dict[bytes, Environment] = {}
         self.findings: list[str] = []
         self.roots = {0: hashlib.sha256().digest()}
+
+    def begin_after(self, size: int, peaks: list[bytes]) -> None:
+        """Go on with a tree over events that are not there."""
+        if size:
+            self.absent, self.newest_id, self.peaks = size, size, list(peaks)
+            self.roots = {size: folded(peaks)}
 
     def follow(self, rows: Iterable[Row]) -> None:
         """Read all rows. Where they cannot be read on, that is a finding; not where the disk cannot be."""
@@ -472,8 +483,7 @@ class Log:
             self.findings.append(f"After {count(self.events, 'event')} the log cannot be read on: {error}.")
 
     def _follow(self, rows: Iterable[Row]) -> None:
-        sha256, environments = hashlib.sha256, self.environments
-        peaks: list[bytes] = []
+        sha256, environments, peaks = hashlib.sha256, self.environments, self.peaks
         for row in rows:
             self.events += 1
             if row[0] != self.newest_id + 1 or type(row[0]) is not int:
@@ -485,6 +495,9 @@ class Log:
             environment = environments.get(key)
             if environment is None:
                 environment = environments[key] = Environment()
+                if self.absent and type(row[2]) is int and row[2] > 1:
+                    # Where it was before is not there; its hash is of that.
+                    environment.sequence, environment.hash = row[2] - 1, row[9]
             if row[3] == b"started":
                 environment.started += 1
             digest = event_digest(row)
@@ -499,12 +512,12 @@ class Log:
                     self.findings.append(fault(row, environment.sequence, environment.hash))
                 environment.hash = hash_
             if self.sizes:
-                node, full = sha256(b"\0" + digest).digest(), self.events - 1
+                node, full = sha256(b"\0" + digest).digest(), self.absent + self.events - 1
                 while full & 1:
                     node, full = sha256(b"\1" + peaks.pop() + node).digest(), full >> 1
                 peaks.append(node)
-                if self.events in self.sizes:
-                    self.roots[self.events] = folded(peaks)
+                if self.absent + self.events in self.sizes:
+                    self.roots[self.absent + self.events] = folded(peaks)
 
     def _jumped(self, row: Row) -> None:
         """The id is not the next one."""
@@ -553,10 +566,11 @@ def held_against(log: Log, notes: list[Note]) -> list[str]:
     """What the checkpoints show: events missing at the end, and the first part that is another."""
     found = []
     largest = max(notes, key=lambda note: note.size, default=None)
-    if log.whole and largest is not None and largest.size > log.events:
-        missing = span("Event", log.events + 1, largest.size)
+    length = log.absent + log.events
+    if log.whole and largest is not None and largest.size > length:
+        missing = span("Event", length + 1, largest.size)
         found.append(
-            f"{missing} missing: the log has {count(log.events, 'event')}, but {largest.size:,} were signed"
+            f"{missing} missing: the log has {count(length, 'event')}, but {largest.size:,} were signed"
             f" (checkpoint at {largest.place})."
         )
     fits = 0
@@ -723,6 +737,78 @@ def shown_sql(sql: object) -> str:
     return " ".join(bytes(sql).decode("utf-8", "replace").split()) if type(sql) is bytearray else ""
 
 
+SEGMENT = re.compile(r"segment-([1-9][0-9]{0,17})-([1-9][0-9]{0,17})\.jsonl\.gz")
+
+
+class Folder:
+    """Sealed segments of one log: names with their first and last id, and their checkpoints."""
+
+    def __init__(self, path: str) -> None:
+        """Find them. Raises CannotCheck and OSError."""
+        self.path = Path(path)
+        found = [SEGMENT.fullmatch(one.name) for one in self.path.iterdir()]
+        self.parts = sorted((int(one[1]), int(one[2])) for one in found if one)
+        if not self.parts:
+            raise CannotCheck(f"there is no segment of a log in {path}.")
+        self.notes: list[Note] = []
+        self.texts: list[str] = []
+        for part in self.parts:
+            file = str(self.path / (self.name(part) + ".checkpoint"))
+            notes = each([file], read_notes)
+            if len(notes) != 1:
+                raise CannotCheck(f"{file}: there is to be one checkpoint in it.")
+            self.notes += notes
+            # Read as a file of notes is, with the file's name in what goes wrong.
+            self.texts += each([str(self.path / (self.name(part) + ".frontier"))], lambda text, _: [text])
+
+    def name(self, part: tuple[int, int]) -> str:
+        """With which the names of a segment's files begin."""
+        return f"segment-{part[0]}-{part[1]}"
+
+    def read(self, log: Log) -> tuple[list[str], list[str]]:
+        """Follow the log through all of them; nothing is wrong beside it."""
+        with suppress(CannotCheck):  # the first segment will say so
+            log.begin_after(*self.tree(0))
+        log.follow(self.rows())
+        return [], []
+
+    def tree(self, place: int) -> tuple[int, list[bytes]]:
+        """The tree before a segment: how many events, and the roots of its full parts, the largest first."""
+        text = self.texts[place]
+        found = re.fullmatch(r"(0|[1-9][0-9]{0,18}) ([A-Za-z0-9+/]*={0,2})\n?", text)
+        size, hashes = (int(found[1]), decoded(found[2])) if found else (0, b"-")
+        if len(hashes) != bin(size).count("1") * 32:  # noqa: FURB161 - Python 3.9 has no other way
+            raise CannotCheck(f"{self.name(self.parts[place])}.frontier is damaged")
+        return size, [hashes[start : start + 32] for start in range(0, len(hashes), 32)]
+
+    def rows(self) -> Iterator[Row]:
+        """The events of all of them. Raises CannotCheck where one does not go on from the one before it."""
+        for place, (first, last) in enumerate(self.parts):
+            name, note = self.name((first, last)), self.notes[place]
+            size, peaks = self.tree(place)
+            if last < first or note.size != last:
+                raise CannotCheck(f"the checkpoint of {name} is of {note.size:,} events")
+            if size != first - 1:
+                raise CannotCheck(f"the frontier of {name} is of {size:,} events")
+            if place:
+                ended = self.parts[place - 1][1]
+                if first > ended + 1:
+                    raise CannotCheck(f"no segment has the ids {ended + 1} to {first - 1}")
+                if first <= ended:
+                    raise CannotCheck(f"{name} begins before {self.name(self.parts[place - 1])} ends")
+                if folded(peaks) != self.notes[place - 1].root:
+                    raise CannotCheck(
+                        f"{name} goes on from another log than {self.name(self.parts[place - 1])}"
+                    )
+            with gzip.open(self.path / f"{name}.jsonl.gz") as file:
+                try:
+                    yield from export_rows(file)
+                except (gzip.BadGzipFile, EOFError, zlib.error):
+                    raise CannotCheck(f"{name}.jsonl.gz is damaged") from None
+                except CannotCheck as error:
+                    raise CannotCheck(f"{name}.jsonl.gz: {error}") from None
+
+
 # --- the command ---------------------------------------------------------------------------------------
 
 
@@ -739,7 +825,7 @@ class Report:
         elif unchecked:
             self.code, self.summary = UNCHECKED, f"Not fully checked: {what}."
         elif notes:
-            newest = max(note.size for note in notes)
+            newest = max(note.size for note in notes) - log.absent
             checkpoints = count(len(notes), "signed checkpoint")
             self.code = VERIFIED
             self.summary = f"Verified: {what}, {checkpoints}; the newest covers {newest:,} of the events."
@@ -752,6 +838,8 @@ def check(
     path: str, notes: Sequence[Note] = (), keys: Sequence[bytes] = (), origin: str | None = None
 ) -> Report:
     """Check a store or a raw export. Raises CannotCheck, OSError or sqlite3.Error if it cannot be read."""
+    folder = Folder(path) if path != "-" and Path(path).is_dir() else None
+    notes = [*notes, *(folder.notes if folder else [])]
     doubts, trusted = [], []
     for note in notes:
         doubt = note.doubt(origin or notes[0].origin, keys)
@@ -760,7 +848,7 @@ def check(
         else:
             trusted.append(note)
     log = Log({note.size for note in trusted})
-    before, after = read(path, log)
+    before, after = folder.read(log) if folder else read(path, log)
     unchecked = []
     if notes and not keys:
         unchecked.append("No key was given, so no signature was checked: a checkpoint could be anybody's.")
@@ -830,7 +918,11 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=rest.partition("\n\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", help="a store, a raw export, or - for one on standard input")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a store, a raw export (- for one on standard input), or a folder of segments",
+    )
     parser.add_argument(
         "--checkpoint", metavar="NOTES", action="append", default=[], help="a file of signed notes"
     )

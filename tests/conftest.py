@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support import canary_watch
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -40,11 +42,17 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a skipped test where everything is required."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test where everything is required, and one that leaves a canary where it can be read."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         _refuse_skip(report)
+    if report.when == "call" and report.passed:
+        folder = getattr(item, "funcargs", {}).get("tmp_path")
+        leaks = canary_watch.left_in(folder, report.capstdout, report.capstderr)
+        if leaks:
+            report.outcome = "failed"
+            report.longrepr = f"A canary (tests/support/canaries.py) came out: it is in {', '.join(leaks)}."
     return report
 
 

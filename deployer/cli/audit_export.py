@@ -7,13 +7,16 @@ Invariant: on stdout is nothing but the format, line by line as it is read.
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deployer.cli import audit_log, audit_options, context, server
 from deployer.cli.audit_log import Wish
-from deployer.cli.main import common_options
+from deployer.cli.main import Failure, common_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
 
 _EVENT_FORMATS = ("cloudevents", "cdevents")
 """Of which each line names where it comes from."""
+
+_RAW = "raw"
+"""All that its hash covers of every event: see `core.raw_log`."""
+
+_PIECE_LINES = 1_000
+"""Of the raw log that are written at once."""
 
 _DEPLOYER = "/deployer"
 """What CloudEvents name as their source where nothing says by which URL people know the daemon."""
@@ -35,10 +44,11 @@ _URI_REFERENCE = re.compile(r"[A-Za-z0-9:/\[\]@!$&'()*+,;=%._~-]+")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["jsonl", "csv", "cloudevents", "cdevents"]),
+    type=click.Choice(["jsonl", "csv", "cloudevents", "cdevents", "raw"]),
     default="jsonl",
     show_default=True,
-    help="JSON Lines; CSV for spreadsheets; CloudEvents 1.0, one in a line; or CDEvents 0.5 in CloudEvents.",
+    help="JSON Lines; CSV for spreadsheets; CloudEvents 1.0, one in a line; CDEvents 0.5 in CloudEvents; or"
+    " raw: all of the log as it is stored, for `audit verify`.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @click.option(
@@ -65,6 +75,9 @@ def command(
 
     wish = Wish(**filters)
     _require_sense(form, wish, source, output, follow=follow)
+    if form == _RAW:
+        _print_raw(ctx)
+        return
     with audit_log.opened(ctx, wish.environment) as log:
         read = Patience(log, is_patient=follow)
         items = _items(log, wish, read, follow=follow)
@@ -83,6 +96,12 @@ def _require_sense(form: str, wish: Wish, source: str | None, output: str | None
     if output is not None:
         message = "`deployer audit export` takes no --output: say --format jsonl or csv."
         raise click.UsageError(message)
+    if form == _RAW and (follow or wish != Wish()):
+        message = (
+            "--format raw is all of the log, for a part of it cannot be verified: leave --follow and the"
+            " filters out, or take another format."
+        )
+        raise click.UsageError(message)
     if follow and wish.until is not None:
         message = "--follow goes on until Ctrl-C: leave --until out, or --follow."
         raise click.UsageError(message)
@@ -92,6 +111,33 @@ def _require_sense(form: str, wish: Wish, source: str | None, output: str | None
     if source is not None and not _URI_REFERENCE.fullmatch(source):
         message = "--source must be a URI, such as https://deployer.example.com, without ? and #."
         raise click.UsageError(message)
+
+
+def _print_raw(ctx: click.Context) -> None:
+    """The log as it is stored, out of the store itself: a server gives readings of it."""
+    from deployer.adapters.store import StoreError, raw, schema, sqlite
+    from deployer.core import raw_log
+
+    if server.named(ctx) is not None:
+        message = (
+            "--format raw takes no --server (nor $DEPLOYER_SERVER): it reads the store itself, so type it on"
+            " the daemon's machine."
+        )
+        raise click.UsageError(message)
+    path = context.settings(ctx).state_dir / context.STORE_FILE
+    out = sys.stdout.buffer
+    try:
+        schema.require_current(path)
+        with closing(sqlite.Database(path, read_only=True)) as database, raw.opened(database) as log:
+            lines = raw_log.lines(log.events())
+            while piece := "".join(islice(lines, _PIECE_LINES)):
+                out.write(piece.encode())
+        out.flush()
+    except StoreError as error:
+        raise Failure(str(error)) from error
+    except raw_log.UnreadableLog as error:
+        message = f"{path} is damaged: {error}. What was printed ends there. Restore a backup."
+        raise Failure(message) from error
 
 
 def _source(ctx: click.Context) -> str:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from deployer import __version__
 from deployer.adapters import statedir
 from deployer.adapters.serve import Secrecy, ServeCluster
-from deployer.adapters.store import SqlStore, StoreError, revision
+from deployer.adapters.store import OutboxStore, SqlStore, StoreError, revision
 from deployer.adapters.store.search import Search
-from deployer.cli import faces, promotions
+from deployer.cli import anchors, faces, promotions, targets
 from deployer.cli.context import STORE_FILE
 from deployer.cli.repositories import access, signers, source
 from deployer.core.events import DaemonStarted, DaemonStopped
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
     from deployer.engine.sources import RepositoryLook
     from deployer.settings import Setting, Settings
+
+_ANCHORS_SECONDS = 2.0
+"""For the last checkpoint to be signed and pushed at a stop; the next start pushes it, if this one cannot."""
 
 _PROMOTIONS_SECONDS = 1.0
 """For a push under way to end at a stop; what became of it is read back at the next start."""
@@ -103,7 +106,13 @@ def running(
             on_look=on_look,
         )
         hooks = _hooks(settings)
-        outbox, passes, hub = Outbox(store), Passes(), Hub()
+        anchoring = anchors.made(settings, store.database)
+        if anchoring is not None:
+            # The last of all: it signs what is written before, and nothing is done after it.
+            first.callback(anchoring.stop, _ANCHORS_SECONDS)
+        forges = promotions.forges(settings)
+        outbox = Outbox(OutboxStore(store.database), targets.targets(settings, forges))
+        passes, hub = Passes(), Hub()
         measured = stack.enter_context(
             closing(
                 Metrics(
@@ -115,11 +124,13 @@ def running(
                     store_path=path,
                     queue_depth=queue.depth,
                     subscribers=lambda: hub.listeners,
+                    anchored=(lambda: anchoring.known) if anchoring is not None else None,
+                    targets={one.name: one.audience for one in outbox.targets},
+                    deliveries=outbox.deliveries,
                 )
             )
         )
         rules = {name: gate_rules(settings, name) for name in settings.environments}
-        forges = promotions.forges(settings)
         watch = ForgeWatch(
             forges,
             {
@@ -153,12 +164,13 @@ def running(
             neighbours=_neighbours(settings),
             wake=queue.add,
             gating=gatings.of,
+            news=targets.news(settings),
         )
         journal = Journal(
             store, environments=settings.environments, commit=reconciler.commit, now=lambda: datetime.now(UTC)
         )
         journal.write(_started(settings))
-        # The last of all: nothing is done after it.
+        # The last event of all.
         first.callback(_stopped, journal)
         controller = Controller(
             environments=tuple(settings.environments),
@@ -190,6 +202,7 @@ def running(
         # The last comes first: promotions know that it is a stop before what they ask is cut off.
         stack.callback(watch.stop, _PROMOTIONS_SECONDS)
         stack.callback(promoting.stop, _PROMOTIONS_SECONDS)
+        stack.callback(outbox.leave)
         service = Service(
             store=store,
             sources=sources,
@@ -220,6 +233,7 @@ def running(
                 promoter=promoter,
                 journal=journal,
                 by_itself=promoting,
+                outbox=outbox,
             )
         )
         # After the routes are made: pydantic silences warnings for the whole process meanwhile, and what the
@@ -227,6 +241,8 @@ def running(
         controller.start()
         promoting.start()
         watch.start()
+        if anchoring is not None:
+            anchoring.start()
         yield controller
 
 

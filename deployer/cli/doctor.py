@@ -172,16 +172,25 @@ def to_json(lines: Iterable[Line]) -> dict[str, Any]:
 
 
 def _checks(site: Site, only: Sequence[str]) -> Iterator[Check]:
-    from deployer.cli.doctoring import clocks, clusters, programs, repositories, secret_files, state
+    from deployer.cli.doctoring import (
+        anchors,
+        clocks,
+        clusters,
+        outbox,
+        programs,
+        repositories,
+        secret_files,
+        state,
+    )
 
     parts = {
         "settings": (state.settings_checks,),
-        "git": (programs.checks, repositories.checks),
+        "git": (programs.checks, repositories.checks, anchors.git_checks),
         "files": (secret_files.checks,),
         "clusters": (clusters.checks,),
         "clock": (clocks.checks,),
         "disk": (state.disk_checks,),
-        "store": (state.store_checks,),
+        "store": (state.store_checks, outbox.store_checks, anchors.store_checks),
         "daemon": (state.daemon_checks,),
     }
     for group in only:

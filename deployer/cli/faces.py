@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from deployer.adapters.admin_token import admin_token
-from deployer.adapters.store import StoreError
+from deployer.adapters.store import OutboxStore, StoreError
 from deployer.adapters.store.answers import Answers
 from deployer.adapters.store.search import Search
 from deployer.adapters.store.tokens import Tokens
@@ -29,6 +29,7 @@ from deployer.web.callers import Callers
 from deployer.web.guard import Door, Guard
 from deployer.web.models import Models
 from deployer.web.origins import Origins
+from deployer.web.outbox import Desk
 from deployer.web.promotions import Promotions
 from deployer.web.site import Site
 from deployer.web.tls import Tls
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from deployer.adapters.store import SqlStore
     from deployer.core.gates import Gating
     from deployer.engine.journal import Journal
+    from deployer.engine.outbox import Outbox
     from deployer.engine.promoting import Promoter
     from deployer.engine.sources import Sources
     from deployer.settings import Setting, Settings
@@ -101,6 +103,7 @@ def serving(
     gating: Callable[[str, str | None], Gating],
     promoter: Promoter,
     journal: Journal,
+    outbox: Outbox,
     by_itself: ByItself | None = None,
 ) -> Iterator[str]:
     """Serve inside the `with` block; gives the URL for this machine. The state directory is locked.
@@ -129,6 +132,12 @@ def serving(
         ready=_Readiness(answers, now),
         promotions=Promotions(promoter, service, models, by_itself),
         write=journal.write,
+        outbox=Desk(
+            OutboxStore(store.database),
+            {one.name: one.audience for one in outbox.targets},
+            wake=outbox.wake,
+            now=now,
+        ),
     )
     web = settings.server
     door = Door(

@@ -65,6 +65,9 @@ _COMMANDS = {
     "live": ("deployer.cli.live", "Show what the cluster last received."),
     "logs": ("deployer.cli.logs", "Show the logs of an environment's replicas."),
     "audit": ("deployer.cli.audit", "List what happened, and verify that nobody changed the log."),
+    "backup": ("deployer.cli.backup", "Copy the store, also while the daemon runs."),
+    "restore": ("deployer.cli.restore", "Put such a copy in the place of the store."),
+    "outbox": ("deployer.cli.outbox", "Show what was not delivered, and have it tried again."),
     "token": ("deployer.cli.token", "Give others the right to look, deploy or administer; take it back."),
     "doctor": ("deployer.cli.doctor", "Check everything that the daemon needs, and say what to do."),
     "healthcheck": (
@@ -87,6 +90,8 @@ _IS_OF_THIS_MACHINE = {
     "render": "it reads git and the store from here",
     "try": "it starts a Ray here",
     "schema": "it asks nobody",
+    "backup": "it copies the store here",
+    "restore": "it replaces the store here",
     "doctor": "it looks at the machine that it runs on",
     "config": "it reads the settings file here",
     "completion": "it asks nobody",

@@ -48,6 +48,7 @@ from deployer.core.events import (
     RollbackAsked,
     Seen,
     Started,
+    StoreRestored,
     Superseded,
     SyncAsked,
     TokenCreated,
@@ -215,7 +216,7 @@ def _line(record: Record, event: Event) -> tuple[str, str] | None:
             return "promote", says(event)
         case CommandRefused():
             return "refused", f"{says(event).removesuffix('.')}, {_by(event)}"
-        case DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+        case DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked() | StoreRestored():
             return "daemon", says(event)
         case _:
             assert_never(event)

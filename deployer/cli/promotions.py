@@ -114,7 +114,9 @@ def forges(settings: Settings) -> dict[str, Forge]:
         if isinstance(asked.credential, GithubApp):
             # For the project of the forge, wherever git finds the repository.
             url = f"{asked.api_url}/{asked.project}"
-            app = AppTokens(asked.credential, url=url, ca_file=asked.ca_file, permissions=_PERMISSIONS)
+            wanted = repository.forge is not None and repository.forge.deployments
+            permissions = {**_PERMISSIONS, **({"deployments": "write"} if wanted else {})}
+            app = AppTokens(asked.credential, url=url, ca_file=asked.ca_file, permissions=permissions)
             found[name] = asking(token=_told(app.token), refused=app.forget)
         else:
             found[name] = asking(token=token_from(asked.credential))

@@ -11,7 +11,7 @@ from deployer.cli import context
 from deployer.cli.desk import Desk
 from deployer.cli.main import common_options, option
 from deployer.core.redact import mask
-from deployer.core.scrub import plain
+from deployer.core.scrub import plain, scrub
 
 
 @click.command()
@@ -44,7 +44,7 @@ def command(
             side = desk.side(environment, None)
     for note in side.notes:
         click.echo(f"note: {note}", err=True)
-    body = side.body if show_secrets else mask(side.body, str)
+    body = side.body if show_secrets else mask(side.body, lambda text: scrub(text, frozenset()))
     if option(ctx, "output") == "json":
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
         return

@@ -15,10 +15,10 @@ from deployer.core.source import Branch, Pinned, Source, Tags
 if TYPE_CHECKING:
     # Nobody evaluates the annotations of ForgeAccess, for which git would be imported before it is needed.
     from deployer.adapters.git import Access, GithubApp, Signers  # noqa: TC004 - see above
-    from deployer.settings import Environment, Repository, Write
+    from deployer.settings import AuditPush, Environment, Repository, Write
 
 
-def access(repository: Repository | Write) -> Access:
+def access(repository: Repository | Write | AuditPush) -> Access:
     """How to be let into a repository, to read or to push."""
     # git is imported late: most commands need none of it.
     from deployer.adapters.git import Access, GithubApp

@@ -272,6 +272,8 @@ _SETTINGS = """\
 #server: {{listen: "127.0.0.1:8700"}}
 #log: {{format: auto, level: info}}
 #workers: 32
+# Checkpoints of the audit log, signed with a key of ssh-keygen's; see docs/audit.md for where they are kept.
+#audit: {{name: deployer.example.com/audit, key_file: /etc/deployer/audit_key, syslog: true}}
 
 repositories:
   configs:

@@ -108,9 +108,11 @@ def settings() -> dict[str, Any]:
     }
     found["$defs"]["Person"] |= {"minProperties": 1}
     found["$defs"]["Forge"]["oneOf"] = [{"required": [key]} for key in ("token_file", "github_app")]
-    poll = found["$defs"]["Repository"]["properties"]["poll_interval"]
-    del poll["type"]
-    poll |= {**duration(), "default": "15s"}
+    found["$defs"]["Audit"]["properties"]["syslog"]["type"] = ["boolean", "string"]
+    for group, key, default in (("Repository", "poll_interval", "15s"), ("Audit", "every", "10m")):
+        every = found["$defs"][group]["properties"][key]
+        del every["type"]
+        every |= {**duration(), "default": default}
     return {"$schema": DIALECT, "title": "deployer.yaml: the settings of the daemon", **found}
 
 

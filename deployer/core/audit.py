@@ -58,13 +58,15 @@ class StoreFacts:
     """What a store says of its log elsewhere than in it.
 
     By environment: the sequence that its record is of, and how many rollouts its history has. `newest_id`
-    is the last id that was given out. `faults` are sentences about what the store sees by itself.
+    is the last id that was given out. `faults` are sentences about what the store sees by itself; without
+    `is_readable` there is nothing else, and its log cannot be read either.
     """
 
     records: Mapping[str, int]
     rollouts: Mapping[str, int]
     newest_id: int
     faults: tuple[str, ...] = ()
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,18 +112,22 @@ def verify(
     keys: Sequence[PublicKey] = (),
     origin: str | None = None,
     store: StoreFacts | None = None,
+    before: Frontier | None = None,
 ) -> Report:
     """Check all events of a log, in the order of their ids, against what was kept of it.
 
     Without an `origin` it is that of the first anchor. Without keys the anchors are compared all the same,
     but the verdict is then not that the log is verified. `events` may raise UnreadableLog: that is a
-    finding too.
+    finding too. `before` is the tree over the events before the first of these, which are not there.
     """
-    trusted, doubts = _trusted(anchors, keys, origin)
-    log = _Log(sizes={anchor.note.checkpoint.size for anchor in trusted})
+    believed, doubts = trusted(anchors, keys, origin)
+    log = _Log(sizes={anchor.note.checkpoint.size for anchor in believed})
+    if before is not None and before.size:
+        log.begin_after(before)
     findings = [*store.faults] if store else []
+    log.whole = store is None or store.is_readable
     try:
-        for event in events:
+        for event in events if log.whole else ():
             log.take(event)
     except UnreadableLog as error:
         log.whole = False
@@ -130,7 +136,7 @@ def verify(
     if store and log.whole:
         findings += _compared(log, store)
     findings += doubts
-    findings += _held_against(log, trusted)
+    findings += _held_against(log, believed)
     unchecked: tuple[str, ...] = ()
     if anchors and not keys:
         unchecked = ("No key was given, so no signature was checked: a checkpoint could be anybody's.",)
@@ -140,8 +146,25 @@ def verify(
         events=log.events,
         environments=len(log.places),
         checkpoints=len(anchors),
-        covered=max((anchor.note.checkpoint.size for anchor in trusted), default=0),
+        covered=max((0, *(anchor.note.checkpoint.size - log.absent for anchor in believed))),
     )
+
+
+def trusted(
+    anchors: Sequence[Anchor], keys: Sequence[PublicKey], origin: str | None = None
+) -> tuple[list[Anchor], list[str]]:
+    """The anchors that are of this log and signed, and why the others are not: a sentence for each.
+
+    Without keys no signature is checked.
+    """
+    found, doubts = [], []
+    for anchor in anchors:
+        doubt = _doubt(anchor, keys, origin or anchors[0].note.checkpoint.origin)
+        if doubt:
+            doubts.append(f"The checkpoint at {anchor.place} {doubt}.")
+        else:
+            found.append(anchor)
+    return found, doubts
 
 
 def shown(value: object) -> str:
@@ -163,9 +186,13 @@ class _Place:
 
 @dataclass(slots=True, kw_only=True)
 class _Log:
-    """What was read so far. `roots` are those at the `sizes` that were asked for."""
+    """What was read so far. `roots` are those at the `sizes` that were asked for.
+
+    `absent` events came before the first that is read.
+    """
 
     sizes: set[int]
+    absent: int = 0
     events: int = 0
     newest_id: int = 0
     whole: bool = True
@@ -174,16 +201,33 @@ class _Log:
     findings: list[str] = field(default_factory=list)
     _tree: Frontier = field(default_factory=Frontier)
 
+    @property
+    def size(self) -> int:
+        """How long the log is, as far as it was read."""
+        return self.absent + self.events
+
+    def begin_after(self, before: Frontier) -> None:
+        """Go on with a tree. Where each environment then is, its first event says: its hash is of that."""
+        self.absent = self.newest_id = before.size
+        self._tree = Frontier.parse(before.text)
+        self.roots = {before.size: before.root}
+
     def take(self, event: RawEvent) -> None:
         """Follow the log by one event."""
         self.events += 1
         self._count_id(event)
         computed = _computed(event)
-        self._follow(event, self.places.setdefault(str(event.environment), _Place()), computed)
+        name = str(event.environment)
+        place = self.places.get(name)
+        if place is None:
+            place = self.places[name] = _Place()
+            if self.absent and type(event.sequence) is int and event.sequence > 1:
+                place.sequence, place.hash = event.sequence - 1, event.previous_hash
+        self._follow(event, place, computed)
         if self.sizes:
             self._tree.append(bytes.fromhex(computed))
-            if self.events in self.sizes:
-                self.roots[self.events] = self._tree.root
+            if self.size in self.sizes:
+                self.roots[self.size] = self._tree.root
 
     def _count_id(self, event: RawEvent) -> None:
         expected = self.newest_id + 1
@@ -258,20 +302,6 @@ def _compared(log: _Log, store: StoreFacts) -> list[str]:
     return found
 
 
-def _trusted(
-    anchors: Sequence[Anchor], keys: Sequence[PublicKey], origin: str | None
-) -> tuple[list[Anchor], list[str]]:
-    """The anchors that are of this log and signed, and why the others are not."""
-    trusted, doubts = [], []
-    for anchor in anchors:
-        doubt = _doubt(anchor, keys, origin or anchors[0].note.checkpoint.origin)
-        if doubt:
-            doubts.append(f"The checkpoint at {anchor.place} {doubt}.")
-        else:
-            trusted.append(anchor)
-    return trusted, doubts
-
-
 def _doubt(anchor: Anchor, keys: Sequence[PublicKey], origin: str) -> str:
     found = anchor.note.checkpoint.origin
     if found != origin:
@@ -284,19 +314,19 @@ def _doubt(anchor: Anchor, keys: Sequence[PublicKey], origin: str) -> str:
     return "" if not keys or any(signed) else "is not signed with a key that was given"
 
 
-def _held_against(log: _Log, trusted: Sequence[Anchor]) -> list[str]:
+def _held_against(log: _Log, believed: Sequence[Anchor]) -> list[str]:
     """What the checkpoints show: events missing at the end, and the first part that is another."""
     found = []
-    signed = {anchor.note.checkpoint.size: anchor for anchor in trusted}
+    signed = {anchor.note.checkpoint.size: anchor for anchor in believed}
     largest = max(signed, default=0)
-    if log.whole and largest > log.events:
-        there, place = _count(log.events, "event"), signed[largest].place
-        missing = _span("event", log.events + 1, largest)
+    if log.whole and largest > log.size:
+        there, place = _count(log.size, "event"), signed[largest].place
+        missing = _span("event", log.size + 1, largest)
         found.append(
             f"{missing} missing: the log has {there}, but {largest:,} were signed (checkpoint at {place})."
         )
     reached = sorted(
-        (anchor for anchor in trusted if anchor.note.checkpoint.size in log.roots),
+        (anchor for anchor in believed if anchor.note.checkpoint.size in log.roots),
         key=lambda anchor: anchor.note.checkpoint.size,
     )
     fits = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deployer.core.redact import is_secret, one_line
-from deployer.core.scrub import REDACTED, first, plain
+from deployer.core.scrub import REDACTED, first, plain, scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Answer:
 
 def passes(check: Check, answer: Answer) -> tuple[bool, str]:
     """Whether the answer meets every condition, and the sentence: what was answered, or what is wrong."""
-    asked = f"{check.method} {check.path}"
+    asked = f"{check.method} {scrub(check.path, frozenset())}"
     answered = f"{asked} answered {answer.status} in {_ms(answer.seconds)}"
     if answer.error:
         wrong = answer.error

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 NOT_SHOWN = ""
 """In place of a config's digest: the person was shown none, so what they ask for deploys nothing."""
 
+NO_OVERRIDE = (
+    "--skip: to override gates is a right of its own: ask somebody whose token has the role overrider or"
+    " admin there."
+)
+"""To who may deploy, and no more."""
+
 
 def approve(
     record: Record,
@@ -151,7 +157,7 @@ def refused_skip(command: str, skip: Sequence[str], *, may_override: bool, reaso
         can = ", ".join(gates.SKIPPABLE)
         return Declined(why=f"--skip: {unknown[0]} cannot be skipped; these can: {can}.", exit_code=USAGE)
     if skip and not may_override:
-        return Declined(why="--skip: only who administers the environment may override its gates.")
+        return Declined(why=NO_OVERRIDE)
     if skip and not reason:
         why = f'A reason is needed, for those who read the log later: `{command} --skip ... --reason "..."`.'
         return Declined(why=why, exit_code=USAGE)

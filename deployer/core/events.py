@@ -132,7 +132,8 @@ class Seen(Fact):
 
     `superseded` are the commits between the one that git wanted before and this one, the newest first: they
     were never deployed. `rewritten` says why this one does not follow from that one, if it does not, and
-    still may be deployed. `signatures` are those that were asked for, the newest commit's first.
+    still may be deployed. `signatures` are those that were asked for, the newest commit's first. `people`
+    made what came along: `superseded`, what is behind a merge, and what was wanted before and never good.
     """
 
     type: Literal["seen"] = "seen"
@@ -141,6 +142,7 @@ class Seen(Fact):
     superseded: tuple[str, ...] = ()
     rewritten: str = ""
     signatures: tuple[Signature, ...] = ()
+    people: tuple[Person, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -554,6 +556,21 @@ class TokenRevoked(Fact):
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRestored(Fact):
+    """The store was replaced by a backup of it, while no daemon ran.
+
+    `backup` is the sha256 of its file, `events` how many it held. `lost` is how many the store that was there
+    had beyond it (None: that could not be counted), and `signed` how many had been signed at most.
+    """
+
+    type: Literal["store_restored"] = "store_restored"
+    backup: str
+    events: int
+    lost: int | None = 0
+    signed: int = 0
+
+
 Event = (
     Seen
     | Refused
@@ -590,5 +607,6 @@ Event = (
     | DaemonStopped
     | TokenCreated
     | TokenRevoked
+    | StoreRestored
 )
 """Any fact about an environment."""

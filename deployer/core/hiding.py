@@ -1,41 +1,36 @@
 """Takes the secrets of a config out of what leaves the machine: a file for a ticket, an event in full.
 
-Owns which values of a config are secrets, and every spelling in which one is looked for. Must not know where
-the text goes. Invariant: what comes out of `Hiding.text` holds no secret value that was given, be it as it
-is, as JSON or Python escape it, as a URL encodes it, in base64 (also in the middle of something that is
-encoded) or in hex; what comes out of `Hiding.evidence` holds no half of one either, where a text was cut.
+Owns how a text that may have been cut is searched. Must not know where it goes; which values of a config are
+secrets, and every spelling of one, is for `scrub` to say. Invariant: what comes out of `Hiding.text` holds no
+secret value that was given, be it as it is, as JSON or Python escape it, as a URL encodes it, in base64 (also
+in the middle of something that is encoded) or in hex; what comes out of `Hiding.evidence` holds no half of
+one either, where a text was cut.
 
 `scrub` does less, for it is done at every look: here a text is searched once, when somebody asks for it.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
 
-from deployer.core.redact import is_secret, mask
-from deployer.core.scrub import MIN_SECRET_CHARACTERS, REDACTED, plain, scrub, secret_parts, spellings
+from deployer.core.redact import mask
+from deployer.core.scrub import (
+    MIN_SECRET_CHARACTERS,
+    REDACTED,
+    plain,
+    scrub,
+    secret_parts,
+    secret_values,
+    spellings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from deployer.core.redact import Path
-
-_LOGIN = re.compile(r"://([^\s/'\"<>]+)@")
-"""`user:password` of a URL. It ends at the next slash, so no part of a text is searched twice."""
-
-_QUERY = re.compile(r"([?&]([\w.-]{1,64})=)[^&#\s'\"<>]+")
-"""A parameter of a URL."""
-
 _CUT = re.compile(r"\.\.\.|…")
 """What stands where the rest of a text was left out."""
-
-_SKIPPED = (0, 2, 3)
-"""Characters of base64 that depend on what stands before, by how many bytes of a group of three that is."""
 
 _OURS = frozenset(
     {
@@ -64,7 +59,7 @@ class Hiding:
 
     def text(self, text: str) -> str:
         """The text, plain, with `<redacted>` for each secret, and for what a URL has of passwords."""
-        text = _QUERY.sub(_parameter, scrub(plain(text), frozenset()))
+        text = scrub(plain(text), frozenset())
         for form in self._possible(text, self._heads):
             text = text.replace(form, REDACTED)
         return text
@@ -113,8 +108,10 @@ def hiding(files: Iterable[object], public: Iterable[str] = ()) -> Hiding:
     An environment variable that says in which environment it is would else take its name out of everything.
     """
     shown = frozenset(public)
-    secrets = {part for file in files for value in _values(file, ()) for part in secret_parts(value)} - shown
-    return Hiding(form for secret in secrets for form in _forms(secret))
+    secrets = {
+        part for file in files for value in secret_values(file) for part in secret_parts(value)
+    } - shown
+    return Hiding(form for secret in secrets - shown for form in spellings(secret))
 
 
 def names_of(body: Mapping[str, object]) -> Iterator[str]:
@@ -123,46 +120,6 @@ def names_of(body: Mapping[str, object]) -> Iterator[str]:
     for application in applications if isinstance(applications, list) else ():
         deployments = application.get("deployments") or ()
         yield from (str(one["name"]) for one in (application, *deployments) if "name" in one)
-
-
-def _values(value: object, path: Path) -> Iterator[str]:
-    """Every secret in this tree: what its keys call one, and what stands in URLs."""
-    match value:
-        case Mapping():
-            for key, inner in value.items():
-                yield from _values(inner, (*path, key))
-        case list() | tuple():
-            for inner in value:
-                yield from _values(inner, path)
-        case _ if is_secret(path):
-            yield str(value)
-        case str():
-            for found in _LOGIN.finditer(value):
-                yield from (found[1], found[1].partition(":")[2], unquote(found[1].partition(":")[2]))
-            for found in _QUERY.finditer(value):
-                if is_secret((found[2],)):
-                    sent = found[0][1:]
-                    yield from (sent.partition("=")[2], *(text for _, text in parse_qsl(sent)))
-        case _:
-            # A number, and nothing calls it a secret.
-            return
-
-
-def _forms(secret: str) -> Iterator[str]:
-    """How it can stand in a text."""
-    yield from spellings(secret)
-    # What was JSON, and is quoted as a text of JSON once more.
-    yield json.dumps(json.dumps(secret)[1:-1])[1:-1]
-    content = secret.encode("utf-8", "surrogatepass")
-    for before, skipped in enumerate(_SKIPPED):
-        bits = 8 * (before + len(content))
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            yield encode(bytes(before) + content).decode()[skipped : bits // 6]
-    yield content.hex()
-
-
-def _parameter(found: re.Match[str]) -> str:
-    return f"{found[1]}{REDACTED}" if is_secret((found[2],)) else found[0]
 
 
 def _by(keys: Iterable[str]) -> dict[str, list[int]]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from deployer.core.types import Lineage, Person, Wanted
 
 
+_PEOPLE = 200
+"""Who made what comes along. Far more than may approve it."""
+
+
 def admitted(wanted: Wanted, record: Record) -> Wanted:
     """What git wants, unless it was rewritten and nobody has accepted that: then it is `Rewritten`."""
     if not isinstance(wanted, Desired):
@@ -38,9 +42,15 @@ def between(desired: Desired, record: Record) -> tuple[str, ...]:
 
 
 def people(desired: Desired, record: Record) -> tuple[Person, ...]:
-    """Who made the commits that came along with it, if it was compared with what git wanted last."""
-    lineage = _compared(desired, record)
-    return () if lineage is None else lineage.people
+    """Who made the commits that came along with it, as far as that is known, the newest first.
+
+    Those since what git wanted last, and, where that never became good, that one's and what came with it.
+    """
+    lineage, seen, good = _compared(desired, record), record.seen, record.good
+    found = lineage.people if lineage is not None else ()
+    if seen is not None and (good is None or good.digest != seen.digest):
+        found = (*found, *seen.revision.people, *record.makers)
+    return tuple(dict.fromkeys(found))[:_PEOPLE]
 
 
 def _compared(desired: Desired, record: Record) -> Lineage | None:

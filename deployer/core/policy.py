@@ -17,6 +17,7 @@ from deployer.core import durations, yaml
 from deployer.core.document import Document, kind
 from deployer.core.fields import EACH, Fields, Keys, dotted
 from deployer.core.redact import Path, quote
+from deployer.core.scrub import scrub, secrets_of
 from deployer.core.serve_schema import ray_release
 from deployer.core.textfile import invalid
 from deployer.core.types import Check, Deadlines, OnDrift, Policy
@@ -175,7 +176,7 @@ def _checks(fields: Fields) -> tuple[Check, ...]:
 
 
 def _check(fields: Fields, path: Path) -> Check:
-    body = _json(fields.value((*path, "body"))) if (*path, "body") in fields else None
+    body = _sent(fields, (*path, "body"))
     timeout = fields.seconds((*path, "timeout"), _DEFAULT.timeout, most=MAX_TIMEOUT_SECONDS)
     return Check(
         app=fields.text((*path, "app")),
@@ -201,7 +202,27 @@ def _request_path(fields: Fields, path: Path) -> str:
         fields.wrong(
             path, f"{dotted(path)} must be the plain path: it begins with one /, and has no /./ or /../"
         )
+    elif scrub(text, frozenset()) != text:
+        _secret(fields, path)
     return text
+
+
+def _secret(fields: Fields, path: Path) -> None:
+    """What every rollout was judged by is in the log, of which nothing can be taken out again."""
+    fields.wrong(
+        path,
+        f"{dotted(path)} holds what its name calls a secret, and the log of each rollout would keep it for"
+        " ever: let the application be checked without one",
+    )
+
+
+def _sent(fields: Fields, path: Path) -> str | None:
+    if path not in fields:
+        return None
+    value = fields.value(path)
+    if secrets_of({"": value}):
+        _secret(fields, path)
+    return _json(value)
 
 
 def _expected_json(fields: Fields, path: Path) -> str | None:
@@ -210,6 +231,8 @@ def _expected_json(fields: Fields, path: Path) -> str | None:
     value = fields.value(path)
     if not isinstance(value, dict):
         fields.wrong(path, f"{dotted(path)} is a mapping of keys to the expected values, not {kind(value)}")
+    elif secrets_of(value):
+        _secret(fields, path)
     return _json(value)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.core.durations import render
 from deployer.core.redact import mask
+from deployer.core.scrub import scrub
 
 if TYPE_CHECKING:
     from deployer.core.types import Check, Policy
@@ -50,7 +51,7 @@ def _check(check: Check) -> dict[str, Any]:
     return _given(
         {
             "app": check.app,
-            "path": check.path,
+            "path": _clean(check.path),
             "method": check.method,
             "body": _json(check.body),
             "expect": _given(expect),
@@ -61,7 +62,12 @@ def _check(check: Check) -> dict[str, Any]:
 
 
 def _json(text: str | None) -> object:
-    return None if text is None else mask(json.loads(text), str)
+    return None if text is None else mask(json.loads(text), _clean)
+
+
+def _clean(text: str) -> str:
+    """Without passwords and tokens in URLs."""
+    return scrub(text, frozenset())
 
 
 def _span(seconds: float | None) -> str | None:

@@ -70,9 +70,6 @@ _LAST_MOMENTS = 30
 _REVIEWS = 100
 """Reviews at a forge that are remembered: no review is used twice."""
 
-_MAKERS = 200
-"""People who made what is wanted. Far more than those who may approve it."""
-
 _PROMOTED = 20
 """Promotions that are remembered: who promoted a commit does not approve it, also while another one comes."""
 
@@ -302,10 +299,10 @@ class Record:
     started. `sick_told_at` is when people were last told that something of it is sick. `accepted` is a commit
     that a person wants deployed although it does not follow from `seen`. `opinions` are what people said of
     plans to deploy `seen`, each person's last. `first` is the first commit by which git wanted the config
-    of `seen`, if that is another one: later ones may change nothing here. `makers` made what git wants beyond
-    what was good when git wanted something else last, as far as that is known. `go` is the last wish to have
-    something deployed, `promotion` the last promotion to here, `promoted` the last ones that were pushed,
-    that one among them; `unended` is one whose pull request stood open when `promotion` was asked for.
+    of `seen`, if that is another one: later ones may change nothing here. `makers` made what came along with
+    `seen`, as its event says. `go` is the last wish to have something deployed, `promotion` the last
+    promotion to here, `promoted` the last ones that were pushed, that one among them; `unended` is one whose
+    pull request stood open when `promotion` was asked for.
     """
 
     environment: str
@@ -475,16 +472,12 @@ def _seen(record: Record, event: Seen) -> Record:
     is_other = record.seen is None or record.seen.digest != digest
     starved = record.starved
     before = record.first or (record.seen.revision if record.seen is not None else None)
-    is_deployed = (
-        record.good is not None and record.seen is not None and record.good.digest == record.seen.digest
-    )
-    made = (*(() if is_deployed else record.makers), *event.people, *event.release.revision.people)
     is_first = is_other or before is None or before.commit == event.release.revision.commit
     return replace(
         record,
         seen=event.release,
         first=None if is_first else before,
-        makers=tuple(dict.fromkeys(made))[-_MAKERS:],
+        makers=event.people,
         seen_at=event.at if is_other else record.seen_at,
         refused=None,
         accepted=None,

@@ -11,15 +11,18 @@ is, and a text of which only an end is shown is searched only there (`first` and
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
+
+from deployer.core.secret_names import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
 REDACTED = "<redacted>"
@@ -41,6 +44,21 @@ it, `input_value=` in an ordinary log would take all up to the next error with i
 _USERINFO = re.compile(r"://[^\s/'\"<>]+@")
 """`user:password@` of a URL, as in a `working_dir` or a pip index. It ends at the next slash, so no part of
 a text is searched twice."""
+
+_LOGIN = re.compile(r"://([^\s/'\"<>]+)@")
+"""The same, less what stands around it."""
+
+_QUERY = re.compile(r"([?&]([\w.-]{1,64})=)[^&#\s'\"<>]+")
+"""A parameter of a URL. A name that is longer than 64 characters is none, so this takes linear time."""
+
+_LEAST_LOGIN = 16
+"""Characters. A shorter user name without a password is a name (`postgres`), and may stand in any text."""
+
+_SKIPPED = (0, 2, 3)
+"""Characters of base64 that depend on what stands before, by how many bytes of a group of three that is."""
+
+_MANY = 64
+"""Spellings of which it is first looked which can be in a text at all."""
 
 _LEAST_MARGIN = 4096
 """Characters: more than a quotation of pydantic, or than a token in a URL, has."""
@@ -69,32 +87,41 @@ def plain(text: str) -> str:
 
 
 def secrets_of(body: Mapping[str, Any]) -> frozenset[str]:
-    """Every value of every `env_vars` in it, at any depth, that is at least 6 characters long.
+    """Every secret in it, at any depth, that is at least 6 characters long; and each long line of one.
 
-    Takes a Serve config (application and deployment level) as well as what Serve answers. A value that
-    is not text counts as Ray would print it: Ray's refusal of `{A: 123456}` quotes the number.
+    Takes a Serve config (application and deployment level) as well as what Serve answers.
     """
-    found: set[str] = set()
-    todo: list[object] = [body]
+    return frozenset(part for value in secret_values(body) for part in secret_parts(value))
+
+
+def secret_values(tree: object) -> Iterator[str]:
+    """What its keys call a secret, `env_vars` above all, and the passwords and tokens in URLs.
+
+    A value that is not text counts as Ray would print it: Ray's refusal of `{A: 123456}` quotes the number.
+    """
+    todo: list[tuple[object, bool]] = [(tree, False)]
     while todo:
-        item = todo.pop()
+        item, is_hidden = todo.pop()
         if isinstance(item, Mapping):
-            found.update(part for value in _values_of(item.get("env_vars")) for part in secret_parts(value))
-            todo.extend(value for key, value in item.items() if key != "env_vars")
+            todo.extend((inner, is_hidden or is_secret((key,))) for key, inner in item.items())
         elif isinstance(item, list | tuple):
-            todo.extend(item)
-    return frozenset(found)
+            todo.extend((inner, is_hidden) for inner in item)
+        elif is_hidden:
+            yield str(item)
+        elif isinstance(item, str) and "://" in item:
+            yield from _in_urls(item)
 
 
 def scrub(text: str, secrets: AbstractSet[str]) -> str:
-    """The text with each secret replaced by `<redacted>`, and passwords in URLs too.
+    """The text with each secret replaced by `<redacted>`, and passwords and tokens in URLs too.
 
-    Finds a value as it is, as JSON and Python escape it, as a URL encodes it, and as `plain` leaves it.
-    The longest go first, so that a value inside another does not break it up.
+    Finds a value as it is, as JSON and Python escape it, as a URL encodes it, in base64 and hex, and as
+    `plain` leaves it. The longest go first, so that a value inside another does not break it up.
     """
     text = _USERINFO.sub(f"://{REDACTED}@", _INPUT_VALUE.sub(r"\1", text))
-    forms = {form for secret in secrets for form in spellings(secret)}
-    for spelling in sorted(forms, key=len, reverse=True):
+    text = _QUERY.sub(_parameter, text)
+    forms = _ordered(frozenset(secrets))
+    for spelling in forms if len(forms) <= _MANY else _possible(text, forms):
         text = text.replace(spelling, REDACTED)
     return text
 
@@ -124,17 +151,37 @@ def _margin(secrets: AbstractSet[str]) -> int:
     return max(_LEAST_MARGIN, _GROWTH * longest)
 
 
-def _values_of(env_vars: object) -> Iterator[str]:
-    """Every value in it as text, whatever shape a wrong config gave it."""
-    todo = [env_vars]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, Mapping):
-            todo.extend(item.values())
-        elif isinstance(item, list | tuple):
-            todo.extend(item)
-        else:
-            yield str(item)
+def _in_urls(text: str) -> Iterator[str]:
+    for found in _LOGIN.finditer(text):
+        user, separator, password = found[1].partition(":")
+        if separator or len(user) >= _LEAST_LOGIN:
+            yield from (found[1], password, unquote(password))
+    for found in _QUERY.finditer(text):
+        if is_secret((found[2],)):
+            sent = found[0][1:]
+            yield from (sent.partition("=")[2], *(value for _, value in parse_qsl(sent)))
+
+
+def _parameter(found: re.Match[str]) -> str:
+    return f"{found[1]}{REDACTED}" if is_secret((found[2],)) else found[0]
+
+
+# Cached: the same are looked for in every message of every look.
+@lru_cache(maxsize=64)
+def _ordered(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Every spelling of each, the longest first, and always in the same order."""
+    forms = {form for secret in secrets for form in spellings(secret)}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
+
+
+def _possible(text: str, forms: Sequence[str]) -> list[str]:
+    """The spellings whose first characters stand somewhere in the text; in their order.
+
+    What takes the place of one before brings none about: what is left beside it stood in the text, too.
+    """
+    size = MIN_SECRET_CHARACTERS
+    windows = {text[at : at + size] for at in range(len(text) - size + 1)}
+    return [form for form in forms if form[:size] in windows]
 
 
 def secret_parts(value: str) -> Iterator[str]:
@@ -148,13 +195,25 @@ def secret_parts(value: str) -> Iterator[str]:
 def spellings(secret: str) -> tuple[str, ...]:
     """How it can stand in a text. Cached: the same few are looked for in every message of every look."""
     stripped = plain(secret)
+    content = secret.encode("utf-8", "surrogatepass")
     return (
         secret,
         stripped if len(stripped) >= MIN_SECRET_CHARACTERS else secret,
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
+        # What was JSON, and is quoted as a text of JSON once more.
+        json.dumps(json.dumps(secret)[1:-1])[1:-1],
         repr(secret)[1:-1],
         quote(secret, errors="replace"),
         quote(secret, safe="", errors="replace"),
         quote_plus(secret, errors="replace"),
+        *_in_base64(content),
+        content.hex(),
     )
+
+
+def _in_base64(content: bytes) -> Iterator[str]:
+    """Also in the middle of something that is encoded."""
+    for before, skipped in enumerate(_SKIPPED):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(bytes(before) + content).decode()[skipped : 8 * (before + len(content)) // 6]

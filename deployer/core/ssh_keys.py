@@ -23,6 +23,13 @@ _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*")+')
 
 
+_ARMOR = ("-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----")
+_PRIVATE = b"openssh-key-v1\0"
+_OPEN = _PRIVATE + b"\0\0\0\4none" * 2 + bytes(4) + b"\0\0\0\1"
+"""What a private key begins with (OpenSSH's PROTOCOL.key), and one that is not encrypted: cipher, what the
+passphrase is made into, its options, how many keys. Behind it comes the public half."""
+
+
 class InvalidKeys(ValueError):  # noqa: N818 - says what was wrong, not that it is an error
     """The text holds no key that can be used, or a line that cannot be kept to. One clause, with the line."""
 
@@ -69,6 +76,32 @@ def public_keys(text: str, namespace: str) -> tuple[PublicKey, ...]:
         message = f"there is no {KIND} key for {namespace} in it"
         raise InvalidKeys(message)
     return tuple(dict.fromkeys(found))
+
+
+def private_key(text: str) -> PublicKey:
+    """The public half of a private key, which is what its file begins with. Nothing behind it is looked at.
+
+    Raises InvalidKeys for what could not sign by itself: another kind of key, or one with a passphrase.
+    """
+    lines = text.strip().splitlines()
+    if len(lines) < 3 or (lines[0], lines[-1]) != _ARMOR:  # noqa: PLR2004 - the armor, and something in it
+        message = "it holds no private key in the form that ssh-keygen writes"
+        raise InvalidKeys(message)
+    try:
+        content = base64.b64decode("".join(lines[1:-1]), validate=True)
+    except ValueError:
+        content = b""
+    before = _OPEN + string(PublicKey(raw=bytes(ed25519.PUBLIC_KEY_BYTES)).blob)[: -ed25519.PUBLIC_KEY_BYTES]
+    raw = content[len(before) : len(before) + ed25519.PUBLIC_KEY_BYTES]
+    if content.startswith(before) and ed25519.is_key(raw):
+        return PublicKey(raw=raw)
+    if not content.startswith(_PRIVATE):
+        message = "what stands between its first and its last line is no private key: is it whole?"
+    elif not content.startswith(_OPEN):
+        message = "its key has a passphrase, and nobody is there to type it"
+    else:
+        message = f"its key is of another kind, and only {KIND} is taken"
+    raise InvalidKeys(message)
 
 
 def _key(line: str, place: str, namespace: str) -> PublicKey | None:

@@ -47,12 +47,14 @@ from deployer.core.events import (
     Seen,
     Started,
     State,
+    StoreRestored,
     Superseded,
     SyncAsked,
     TokenCreated,
     TokenRevoked,
 )
 from deployer.core.redact import one_line
+from deployer.core.scrub import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -162,13 +164,15 @@ def _says(event: Event) -> str:
             return f"{commit[:7]} could not be promoted: {why.rstrip('.')}."
         case CommandRefused(command=command, why=why):
             return f"`{command}` was refused: {why.rstrip('.')}."
-        case DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+        case DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked() | StoreRestored():
             return _of_the_daemon(event)
         case _:
             assert_never(event)
 
 
-def _of_the_daemon(event: DaemonStarted | DaemonStopped | TokenCreated | TokenRevoked) -> str:
+def _of_the_daemon(
+    event: DaemonStarted | DaemonStopped | TokenCreated | TokenRevoked | StoreRestored,
+) -> str:
     match event:
         case DaemonStarted(version=version, clusters=clusters):
             count = f"{len(clusters)} environment{'' if len(clusters) == 1 else 's'}"
@@ -177,12 +181,24 @@ def _of_the_daemon(event: DaemonStarted | DaemonStopped | TokenCreated | TokenRe
             return "deployer was stopped, in order."
         case TokenRevoked():
             return f"The token {event.token} of {event.name} counts no more."
+        case StoreRestored(events=events, lost=lost):
+            return f"The store was restored from a backup of {_events(events)}{_given_up(lost)}."
         case TokenCreated(environments=names, expires_at=end):
             where = "every environment" if names is None else ", ".join(names)
             until = f", until {end:%Y-%m-%d %H:%M} UTC" if end is not None else ""
             return f"The token {event.token} of {event.name} gives the role {event.role} in {where}{until}."
         case _:
             assert_never(event)
+
+
+def _given_up(lost: int | None) -> str:
+    if lost is None:
+        return "; what came after them could not be counted, and was given up"
+    return f"; {_events(lost)} after them {'was' if lost == 1 else 'were'} given up" if lost else ""
+
+
+def _events(number: int) -> str:
+    return f"{number:,} event{'' if number == 1 else 's'}"
 
 
 def _seen(states: Sequence[State]) -> str:
@@ -266,7 +282,9 @@ def story(events: Iterable[Event]) -> Story:
     for event in events:
         match event:
             case Started(policy=policy):
-                planned = [CheckResult(app=check.app, path=check.path) for check in policy.checks]
+                planned = [
+                    CheckResult(app=check.app, path=scrub(check.path, frozenset())) for check in policy.checks
+                ]
                 checks = [*planned]
             case Resubmitted():
                 checks, is_healthy = [*planned], False

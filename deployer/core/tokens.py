@@ -31,6 +31,7 @@ class Right(StrEnum):
     READ = "read"
     DEPLOY = "deploy"
     APPROVE = "approve"
+    OVERRIDE = "override"
     ADMINISTER = "administer"
 
 
@@ -40,6 +41,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     DEPLOYER = "deployer"
     APPROVER = "approver"
+    OVERRIDER = "overrider"
     ADMIN = "admin"
 
 
@@ -48,6 +50,7 @@ RIGHTS: Mapping[Role, frozenset[Right]] = MappingProxyType(
         Role.VIEWER: frozenset({Right.READ}),
         Role.DEPLOYER: frozenset({Right.READ, Right.DEPLOY}),
         Role.APPROVER: frozenset({Right.READ, Right.APPROVE}),
+        Role.OVERRIDER: frozenset({Right.READ, Right.DEPLOY, Right.OVERRIDE}),
         Role.ADMIN: frozenset(Right),
     }
 )

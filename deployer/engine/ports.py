@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deployer.core.checks import Answer
     from deployer.core.events import Event, LogSource
     from deployer.core.live import Live, Observation
+    from deployer.core.messages import Told
     from deployer.core.record import Record, Rollout
     from deployer.core.status import Freshness
     from deployer.core.types import Check, Revision, Wanted
@@ -56,7 +57,7 @@ class Store(Protocol):
     def load(self, environment: str) -> Record:
         """The record of an environment; an empty one if it has no events."""
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """Append events to the history that `record` is the fold of.
 
         Once it returns: events, the new record, the rollout rows and one outbox row per message are
@@ -64,8 +65,19 @@ class Store(Protocol):
         wrote meanwhile; then nothing was written.
         """
 
-    def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
-        """Keep the status for those who read while the daemon is down. Not part of the audit log."""
+    def publish(
+        self,
+        environment: str,
+        view: dict[str, Any],
+        at: datetime,
+        messages: Sequence[Told] = (),
+        sequence: int = 0,
+    ) -> None:
+        """Keep the status for those who read while the daemon is down. Not part of the audit log.
+
+        `messages` are what the status tells that no event does: durable with it, where it is a new one, and
+        the log still ends at `sequence`.
+        """
 
 
 class Sources(Protocol):

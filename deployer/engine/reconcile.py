@@ -25,7 +25,6 @@ from deployer.adapters.serve import LogUnavailable, Rejected, Unclear
 from deployer.adapters.store import Conflict, StoreCorrupt, StoreUnavailable
 from deployer.core import checks, gates, lineage, sentences
 from deployer.core.actions import Action, KeepLog, Note, Probe, Put, Wait
-from deployer.core.announce import announcement
 from deployer.core.decide import decide, rejected, unanswered
 from deployer.core.events import Applied, Checked, LogKept
 from deployer.core.gates import Gating
@@ -34,6 +33,7 @@ from deployer.core.record import Record, evolve
 from deployer.core.rollouts import is_live
 from deployer.core.status import status, view
 from deployer.core.types import Desired, NotRead, Wanted
+from deployer.engine.news import News
 from deployer.engine.turns import Turns
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from deployer.core.events import Event
+    from deployer.core.messages import Message
     from deployer.core.status import Status
     from deployer.engine.ports import Cluster, Sources, Store
 
@@ -57,6 +58,8 @@ _COMPARE_SECONDS = 5.0
 
 _TURN_SECONDS = 5.0
 """Before an environment asks again for its turn, if nobody has woken it: only for a wake-up that was lost."""
+
+_PEOPLE_ALONE = News()
 
 log = structlog.get_logger(__name__)
 
@@ -156,6 +159,7 @@ class Reconciler:
         wake: Callable[[str], None] = lambda _environment: None,
         policy: Policy = decide,
         gating: Callable[[str, str | None], Gating] = lambda _environment, _commit: gates.NONE,
+        news: News = _PEOPLE_ALONE,
     ) -> None:
         """Take the ports. `now` gives an aware time in UTC; `clusters` has one entry per environment.
 
@@ -164,6 +168,7 @@ class Reconciler:
         `wake` is told the environment whose turn it is now; it should get a pass soon. `policy` is `decide`;
         the state machine of the tests passes broken ones, which it must catch. `gating` tells what a deploy
         of a commit (None where git wants nothing that could be deployed) to an environment has to wait for.
+        `news` says who is told what.
         """
         self._store = store
         self._sources = sources
@@ -172,6 +177,7 @@ class Reconciler:
         self._listeners = tuple(listeners)
         self._policy = policy
         self._gating = gating
+        self._news = news
         self._neighbours = neighbours or {}
         self._turns = Turns(self._neighbours, wake)
         self._remembered: dict[str, frozenset[str]] = {}
@@ -373,12 +379,12 @@ class Reconciler:
 
     def _commit(self, record: Record, events: Sequence[Event], noted: list[str]) -> Record:
         """Make events durable, with what they tell people; then let the listeners and the log know."""
-        befores, messages = [], []
+        befores: list[Record] = []
+        messages: list[Message] = []
         before = record
         for event in events:
             befores.append(before)
-            message = announcement(before, event)
-            messages += [message] if message else []
+            messages += self._news.of(before, event)
             before = evolve(before, event)
         after = self._store.commit(record, events, messages)
         noted += [event.type for event in events]
@@ -398,7 +404,8 @@ class Reconciler:
         state = replace(state, git=self._sources.freshness(record.environment))
         if trouble and record.rollout is not None:
             state = replace(state, message=sentences.progressing(record.rollout, trouble))
-        self._store.publish(record.environment, view(state), now)
+        told = self._news.of_waiting(state)
+        self._store.publish(record.environment, view(state), now, told, record.sequence)
         for listener in self._listeners:
             listener.observed(state)
 

@@ -1,5 +1,6 @@
 """The daemon's settings (`deployer.yaml`), validated once at start: all of them, or every error at once."""
 
+from deployer.settings._audit import Audit, AuditPush
 from deployer.settings._find import candidates, default_state_dir
 from deployer.settings._forge import App, Forge
 from deployer.settings._gates import Approvals, Freeze, Gates, Window, gate_rules
@@ -23,6 +24,8 @@ from deployer.settings._repositories import GithubApp, Repository, Webhook, Writ
 __all__ = [
     "App",
     "Approvals",
+    "Audit",
+    "AuditPush",
     "Cluster",
     "Environment",
     "Forge",

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from deployer.settings import _addresses as addresses
 from deployer.settings import _values as values
-from deployer.settings._group import Group, PublicFile, SecretFile, base, text
+from deployer.settings._group import Flag, Group, PublicFile, SecretFile, base, text
 
 if TYPE_CHECKING:
     from typing import NoReturn, Self
@@ -117,6 +118,12 @@ def _with_https(value: object, info: ValidationInfo) -> object:
     return value
 
 
+def _deployments(value: object, info: ValidationInfo) -> object:
+    if addresses.flag(value) and info.data.get("kind") == "gitea":
+        _refuse("is only used with kind: github or gitlab: Gitea has no deployments. Remove this")
+    return value
+
+
 class Forge(Group):
     """The API of the forge that keeps the repository: for pull requests, statuses and reviews."""
 
@@ -136,6 +143,11 @@ class Forge(Group):
     """A GitHub App to be let in as, instead of a token."""
     ca_file: Annotated[PublicFile, BeforeValidator(_with_https)] = None
     """The certificates (PEM) that https trusts instead of the system's."""
+
+    statuses: Flag = True
+    """Whether each commit shows there what becomes of it. The token needs the right to write statuses."""
+    deployments: Annotated[bool, BeforeValidator(_deployments)] = False
+    """Whether each rollout is shown as a deployment there. Gitea has none."""
 
     @model_validator(mode="after")
     def _is_let_in(self) -> Self:

@@ -20,6 +20,7 @@ from deployer.core.redact import quote
 from deployer.settings import _find as find
 from deployer.settings import _values as values
 from deployer.settings import _variables as variables
+from deployer.settings._audit import Audit, AuditPush
 from deployer.settings._conflicts import conflicts
 from deployer.settings._forge import App, Forge
 from deployer.settings._gates import Approvals, Freeze, Gates, Window
@@ -71,6 +72,9 @@ _GROUPS: Mapping[Keys, type[Group]] = {
     ("server",): Server,
     ("server", "tls"): Tls,
     ("server", "trusted_proxy"): TrustedProxy,
+    ("audit",): Audit,
+    ("audit", "push"): AuditPush,
+    ("audit", "push", "github_app"): GithubApp,
     ("log",): Log,
 }
 _OF_NAMES = frozenset({("repositories",), ("environments",), ("people",), ("groups",)})

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from deployer.settings import _addresses as where
 from deployer.settings import _values as values
+from deployer.settings._audit import Audit
 from deployer.settings._gates import Gates
 from deployer.settings._group import Group, Name, PublicFile, SecretFile, one_or_more, text
 from deployer.settings._people import Login, People, Person
@@ -150,7 +151,7 @@ class TrustedProxy(Group):
     """Where it connects from: addresses, or ranges of them. From anywhere else the header is refused."""
     user_header: Annotated[str, text(where.header)] = "X-Forwarded-User"
     """The header with the login name. The proxy must remove it from what others send."""
-    role: Literal["viewer", "deployer", "approver", "admin"] = "viewer"
+    role: Literal["viewer", "deployer", "approver", "overrider", "admin"] = "viewer"
     """What everybody whom the proxy lets in may do; a token lets one do more."""
 
 
@@ -200,6 +201,8 @@ class Settings(Group):
     """Groups of people, by a name that gates can use: `"@name"`."""
     server: Server = Server()
     """Where the daemon can be reached."""
+    audit: Audit | None = None
+    """Signed checkpoints of the audit log. None: its events are chained, and nothing is signed."""
     log: Log = Log()
     """What is logged, and how."""
     workers: Annotated[int, BeforeValidator(values.workers)] = 32

@@ -93,30 +93,30 @@ def _without_token(value: object, info: ValidationInfo) -> object:
 
 
 # pydantic calls the last one first.
-_TokenFile = Annotated[SecretFile, BeforeValidator(_with_http)]
-_Username = Annotated[str, text(values.word), BeforeValidator(_with_token)]
-_CaFile = Annotated[PublicFile, BeforeValidator(_with_https)]
-_KnownHostsFile = Annotated[Path | None, text(values.known_hosts_file), BeforeValidator(_with_ssh)]
-_SshKeyFile = Annotated[
+TokenFile = Annotated[SecretFile, BeforeValidator(_with_http)]
+Username = Annotated[str, text(values.word), BeforeValidator(_with_token)]
+CaFile = Annotated[PublicFile, BeforeValidator(_with_https)]
+KnownHostsFile = Annotated[Path | None, text(values.known_hosts_file), BeforeValidator(_with_ssh)]
+SshKeyFile = Annotated[
     Path | None, text(values.ssh_key_file), BeforeValidator(_with_known_hosts), BeforeValidator(_with_ssh)
 ]
-_GithubApp = Annotated[GithubApp | None, BeforeValidator(_with_http), BeforeValidator(_without_token)]
+GithubAppOrNone = Annotated[GithubApp | None, BeforeValidator(_with_http), BeforeValidator(_without_token)]
 
 
 class Write(Group):
     """How the daemon is let in to push, which promotions need. Nothing of what lets it in to read is used."""
 
-    token_file: _TokenFile = None
+    token_file: TokenFile = None
     """The file with the token or password for http(s) that may push. Nobody but its owner may read it."""
-    username: _Username = "git"
+    username: Username = "git"
     """The user name that goes with the token. Most forges take any."""
-    ca_file: _CaFile = None
+    ca_file: CaFile = None
     """The certificates (PEM) that https trusts instead of the system's."""
-    known_hosts_file: _KnownHostsFile = None
+    known_hosts_file: KnownHostsFile = None
     """The host keys that ssh takes, as `ssh-keyscan` writes them: check them with the server's owner."""
-    ssh_key_file: _SshKeyFile = None
+    ssh_key_file: SshKeyFile = None
     """The private key for ssh that may push, without a passphrase. Nobody but its owner may read it."""
-    github_app: _GithubApp = None
+    github_app: GithubAppOrNone = None
     """A GitHub App to be let in as, instead of a token. It needs the right to write contents."""
 
 
@@ -143,17 +143,17 @@ class Repository(Group):
     """Where it is: https, http, ssh, `git@host:path`, file, or a local path. Never with a password."""
     poll_interval: Annotated[float, text(values.seconds, wanted="a duration such as 30s or 10m")] = 15.0
     """Seconds between two looks at it; written as a duration. A local one is watched as well."""
-    token_file: _TokenFile = None
+    token_file: TokenFile = None
     """The file with the token or password for http(s). Nobody but its owner may read it."""
-    username: _Username = "git"
+    username: Username = "git"
     """The user name that goes with the token. Most forges take any."""
-    ca_file: _CaFile = None
+    ca_file: CaFile = None
     """The certificates (PEM) that https trusts instead of the system's."""
-    known_hosts_file: _KnownHostsFile = None
+    known_hosts_file: KnownHostsFile = None
     """The host keys that ssh takes, as `ssh-keyscan` writes them: check them with the server's owner."""
-    ssh_key_file: _SshKeyFile = None
+    ssh_key_file: SshKeyFile = None
     """The private key for ssh, without a passphrase. Nobody but its owner may read it."""
-    github_app: _GithubApp = None
+    github_app: GithubAppOrNone = None
     """A GitHub App to be let in as, instead of a token."""
     webhook: Webhook | None = None
     """What the forge sends to `/hooks/<repository>` after a push."""

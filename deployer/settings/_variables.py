@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from deployer.core.errors import Problem
+from deployer.settings._audit import Audit
 from deployer.settings._models import BY_NAME, Log, Server, Settings
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _meant(name: str) -> str | None:
     known = ["state_dir", "workers"]
     known += [f"log{_SEPARATOR}{key}" for key in Log.model_fields]
     known += [f"server{_SEPARATOR}{key}" for key in Server.model_fields]
+    known += [f"audit{_SEPARATOR}{key}" for key in Audit.model_fields]
     known += [f"{group}{_SEPARATOR}name{_SEPARATOR}key" for group in BY_NAME]
     alike = get_close_matches(name, known, n=1, cutoff=_ALIKE)
     alike += [like for like in known if name.startswith(f"{like.partition(_SEPARATOR)[0]}_")]

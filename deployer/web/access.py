@@ -136,7 +136,8 @@ def require(one: Caller, right: Right, environment: str | None = None) -> None:
         have = ", ".join(sorted(one.environments or ())) or "none"
         detail = f"{who} may {right.value} in other environments only: {have}."
     else:
-        roles = " or ".join(role.value for role in Role if right in RIGHTS[role])
+        *others, last = [role.value for role in Role if right in RIGHTS[role]]
+        roles = f"{', '.join(others)} or {last}" if others else last
         detail = f"{who} may not {right.value}: that takes the role {roles}."
     raise Problem(HTTPStatus.FORBIDDEN, f"{detail} {_ASK}", exit_code=_REFUSED)
 

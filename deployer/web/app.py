@@ -52,7 +52,8 @@ def make(site: Site, routers: Sequence[APIRouter] = (), error_page: problems.Pag
     )
     problems.install(app, error_page, partial(_forbidden, site))
     app.include_router(_for_machines(site))
-    for router in (api.reads(site), api.writes(site), api.events(site), api.tokens(site), _description(app)):
+    ours = (api.reads, api.writes, api.events, api.tokens, api.outbox)
+    for router in (*(of(site) for of in ours), _description(app)):
         app.include_router(router, prefix=api.PREFIX)
     for router in routers:
         app.include_router(router)

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deployer.adapters.git import GitUnavailable
-from deployer.core import commands, promotion
+from deployer.core import commands, consent, promotion
 from deployer.core.commands import Declined
 from deployer.core.redact import one_line
 from deployer.core.times import timestamp
@@ -173,8 +173,8 @@ class Promotions:
         by_pull_request: bool = False,
     ) -> Done:
         """Promote, or say what would be. Raises Problem."""
-        if skip and not caller.may(Right.ADMINISTER, edge.target):
-            detail = "--skip: only who administers the environment may override its gates."
+        if skip and not caller.may(Right.OVERRIDE, edge.target):
+            detail = consent.NO_OVERRIDE
             if not dry_run:
                 self._service.refused(edge.target, "promote", actor, detail, reason)
             raise Problem(HTTPStatus.CONFLICT, detail, exit_code=commands.REFUSED)

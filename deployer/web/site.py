@@ -14,6 +14,7 @@ from deployer.adapters.store.tokens import Tokens
 from deployer.core.events import Event
 from deployer.web.hub import Hub
 from deployer.web.models import Models
+from deployer.web.outbox import Desk
 from deployer.web.problems import Unknown
 from deployer.web.promotions import Promotions
 from deployer.web.service import Service
@@ -36,6 +37,7 @@ class Site:
     ready: Callable[[], str | None]
     promotions: Promotions
     write: Callable[[Event], None]
+    outbox: Desk
 
     def known(self, environment: str) -> str:
         """The name, if the settings have it. Raises Problem."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from deployer.core.messages import Told
     from deployer.core.record import Record
 
 BROKEN = Failure(failure_class=FailureClass.CODE, message="no module named torch", detail="Traceback ...")
@@ -36,7 +37,7 @@ Batch = tuple[Event, ...]
 class Committing(Protocol):
     """What the histories need of a store."""
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """Append."""
 
 

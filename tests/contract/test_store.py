@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from sqlalchemy import select
 
-from deployer.adapters.store import Conflict, SqlStore, StoreUnavailable
+from deployer.adapters.store import Conflict, OutboxStore, SqlStore, StoreUnavailable
 from deployer.adapters.store.sqlite import Database
 from deployer.adapters.store.tables import METADATA
 from deployer.core.errors import IllegalEvent
 from deployer.core.events import Applied, Good, RollbackAsked, Seen
 from deployer.core.gates import BecameGood
+from deployer.core.messages import Message
 from deployer.core.record import Record, Result, fold
 from deployer.core.types import Release, ServeConfig
 from deployer.engine.ports import Store
 from tests.contract.histories import good, overtaken, play, started, story
 from tests.support.build import at, release, revision
 from tests.support.memory_store import MemoryStore
+from tests.support.outbox_rows import undelivered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,7 +274,7 @@ def test_an_empty_commit_is_refused(store: SqlStore) -> None:
     with pytest.raises(ValueError, match="staging needs at least one event"):
         store.commit(store.load("staging"), [], ["hello"])
 
-    assert store.undelivered(10) == []
+    assert undelivered(store, 10) == []
 
 
 def test_the_content_of_a_release_is_kept_by_digest(store: SqlStore, backend: Backend) -> None:
@@ -318,7 +320,12 @@ def test_secrets_are_in_one_table_only(store: SqlStore) -> None:
         }
 
     # No event makes a token or an answer: those who write them have tests of their own.
-    assert {name for name, text in tables.items() if text == "[]"} <= {"tokens", "answers"}
+    assert {name for name, text in tables.items() if text == "[]"} <= {
+        "tokens",
+        "answers",
+        "deliveries",
+        "targets",
+    }
     assert [name for name, text in tables.items() if canary in text] == ["releases"]
     assert canary not in f"{record!r}"
 
@@ -375,44 +382,69 @@ def test_history_is_listed_in_pages(store: SqlStore) -> None:
 # --- outbox ------------------------------------------------------------------------------------------------
 
 
-def test_messages_stay_until_they_are_delivered(store: SqlStore, backend: Backend) -> None:
-    """At least once: what was not marked is there again after a restart, oldest first, under the same id."""
-    record = store.load("staging")
-    store.commit(record, overtaken(record, "one"), ["first", "second"])
-    before = store.undelivered(10)
-    store.mark_delivered([before[0].id])
-    store.close()
-    with closing(backend.open()) as later:
-        after = later.undelivered(10)
-
-    assert [(row.environment, row.message, row.attempts) for row in before] == [
-        ("staging", "first", 0),
-        ("staging", "second", 0),
-    ]
-    assert after == before[1:]
-
-
-def test_a_delivery_that_failed_is_counted(store: SqlStore) -> None:
-    """The message stays, and tells how often it was tried; delivered, it is gone."""
-    record = store.load("staging")
-    store.commit(record, overtaken(record, "one"), ["first"])
-    (row,) = store.undelivered(10)
-    store.mark_failed([row.id])
-    store.mark_failed([row.id])
-    assert [one.attempts for one in store.undelivered(10)] == [2]
-
-    store.mark_delivered([row.id])
-    assert store.undelivered(10) == []
-
-
 def test_messages_come_in_the_order_of_their_events(store: SqlStore) -> None:
     """Also across environments, and no more than asked for."""
     for number, environment in enumerate(("staging", "production", "staging")):
         record = store.load(environment)
         store.commit(record, overtaken(record, f"{number}"), [f"message {number}"])
 
-    assert [row.message for row in store.undelivered(2)] == ["message 0", "message 1"]
-    assert store.undelivered(1)[0].event_id == store.events("staging")[2].id
+    assert [row.message for row in undelivered(store, 2)] == ["message 0", "message 1"]
+    assert undelivered(store, 1)[0].event_id == store.events("staging")[2].id
+
+
+def test_a_status_tells_with_it_what_no_event_does(store: SqlStore) -> None:
+    """Once for what it says; and nothing once an event has come between, which told something newer."""
+    record = store.commit(store.load("staging"), overtaken(store.load("staging"), "one"))
+    number = record.sequence
+
+    def told(view: str, mark: str, sequence: int) -> None:
+        message = Message(text=f"waits for {mark}", key="k", mark=mark)
+        store.publish("staging", {"view": view}, at(0), [message], sequence)
+
+    told("a", "x", number)
+    told("b", "x", number)
+    told("c", "y", number)
+    told("c", "z", number)
+    told("d", "z", number - 1)
+    store.publish("nowhere", {}, at(0), [Message(text="never")], 0)
+    told("e", "x", number)
+
+    written = OutboxStore(store.database).everything(10)
+    assert [row.message for row in written] == ["waits for x", "waits for y", "waits for x"]
+    assert {row.event_id for row in written} == {store.events("staging")[-1].id}
+
+
+def test_a_message_keeps_all_that_its_delivery_needs(store: SqlStore) -> None:
+    """Kind, audience, key and payload; a sentence alone is an announcement for people."""
+    record = store.load("staging")
+    message = Message(
+        text="it is live", kind="commit_status", audience="forge/x", key="k", payload={"state": "success"}
+    )
+    store.commit(record, overtaken(record, "one"), [message, "for people"])
+    first, second = OutboxStore(store.database).everything(10)
+
+    assert (first.kind, first.audience, first.key, first.payload) == (
+        "commit_status",
+        "forge/x",
+        "k",
+        {"state": "success"},
+    )
+    assert (second.kind, second.audience, second.key, second.payload) == ("announcement", "people", "", {})
+
+
+def test_a_target_begins_with_what_comes_or_with_what_is_there(store: SqlStore) -> None:
+    """The first time; after that it goes on where it was."""
+    record = store.load("staging")
+    record = store.commit(record, overtaken(record, "one"), ["before"])
+    outbox = OutboxStore(store.database)
+    assert outbox.register("new", "people", begins_now=True).cursor == 1
+    assert outbox.register("old", "people").cursor == 0
+    store.commit(record, overtaken(record, "two"), ["after"])
+
+    assert outbox.register("new", "people").cursor == 1
+    assert [row.message for row in outbox.due("new", "people", at(0), 9)] == ["after"]
+    assert [row.message for row in outbox.due("old", "people", at(0), 9)] == ["before", "after"]
+    assert outbox.waiting("nobody", "people").count == 2
 
 
 # --- views -------------------------------------------------------------------------------------------------
@@ -470,7 +502,7 @@ def test_threads_commit_side_by_side(store: SqlStore) -> None:
 
     assert [store.load(name) for name in names] == records
     assert [store.verify(name) for name in names] == [None] * 8
-    assert len(store.undelivered(1000)) == 40
+    assert len(undelivered(store, 1000)) == 40
 
 
 def test_of_two_that_race_one_is_told(store: SqlStore) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from deployer.adapters.store import raw
+from deployer.core import audit
 from deployer.core.events import (
     Failed,
     FailureClass,
@@ -40,6 +42,11 @@ def _history(run: Run) -> Iterator[str]:
     broken_at = run.reader().verify(ENVIRONMENT)
     if broken_at is not None:
         yield f"the chain breaks at event {broken_at}"
+    # The whole store: also the daemon's own log, the ids, and what it counts elsewhere.
+    with raw.opened(run.reader().database) as log:
+        report = audit.verify(log.events(), store=log.facts())
+    if report.verdict is not audit.Verdict.VERIFIED:
+        yield f"the log is not as it was written: {' '.join(report.findings)}"
     if fold(ENVIRONMENT, run.facts()) != run.record():
         yield "the record is not the fold of its events"
 

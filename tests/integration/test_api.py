@@ -25,7 +25,7 @@ from deployer.engine.controller import Controller
 from deployer.settings import load
 from deployer.web import serving
 from tests.support.bare_faces import nothing
-from tests.support.daemon_site import NAME, SETTINGS, DaemonSite
+from tests.support.daemon_site import HOLDING, NAME, SETTINGS, DaemonSite
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
@@ -552,7 +552,7 @@ def test_every_field_of_the_commands_is_documented(live: DaemonSite) -> None:
         live.json("pause", NAME, "--reason", "x"),
     ]
     printed = set(re.findall(r'"(\w+)":', json.dumps([{**one, "config": None} for one in told])))
-    of_configs = set(told[1]["apps"][0]["config"])
+    of_configs = {*told[1]["apps"][0]["config"], *HOLDING["runtime_env"]["env_vars"]}
 
     assert printed - of_configs <= set(re.findall(r"`(\w+)`", JSON_PAGE.read_text()))
 

@@ -285,3 +285,28 @@ def test_no_page_walks_through_all_events(
 def test_the_check_of_the_plans_can_fail(store: SqlStore, path: Path) -> None:
     """What has no filter is a walk, which ends with the page."""
     assert "SCAN events" in plans(store, path, EventFilter())
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(range(12), id="forward"),
+        pytest.param([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 3], id="back late"),
+        pytest.param([0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], id="back early"),
+        pytest.param([5, 6, 7, 0, 1, 2, 8, 9, 3, 4, 10, 11], id="back and forth"),
+        pytest.param([3] * 12, id="at once"),
+    ],
+)
+def test_the_end_of_a_period_is_found_also_where_a_clock_went_back(
+    tmp_path: Path, seconds: list[int]
+) -> None:
+    """From whichever side less has to be walked."""
+    with closing(SqlStore.open(tmp_path / "store.db")) as store:
+        for second in seconds:
+            store.commit(store.load("staging"), [Paused(at=at(second), actor="ada")])
+        written = store.events(limit=100)[::-1]
+        search = Search(store.database, short=2)
+        for until in range(-1, 13):
+            expected = [one.id for one in written if one.event.at < at(until)]
+            found = search.events(EventFilter(until=at(until)), limit=100)
+            assert [one.id for one in found] == expected

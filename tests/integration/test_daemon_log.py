@@ -49,10 +49,7 @@ def test_starts_stops_tokens_and_refusals_are_in_the_log(tmp_path: Path) -> None
     assert len(refused) == 3
 
     verified = site.json("audit", "verify")
-    assert [(one["environment"], one["intact"]) for one in verified] == [
-        *((name, True) for name in NAMES),
-        (DAEMON_LOG, True),
-    ]
+    assert (verified["verdict"], verified["environments"]) == ("verified", len(NAMES) + 1)
 
     with site.running():
         # Whoever may see some environments only learns nothing of the daemon.

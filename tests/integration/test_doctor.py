@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from deployer.adapters.store import SqlStore
+from deployer.adapters.store import OutboxStore, SqlStore
 from deployer.adapters.store.tables import REVISION
 from deployer.cli.context import STORE_FILE
 from deployer.cli.main import cli
+from deployer.core.messages import PEOPLE
 from deployer.core.record import Record, evolve
+from tests.contract.histories import overtaken
 from tests.integration.test_plan import FOLDER, config, release
+from tests.support.build import at
 from tests.support.daemon_site import DaemonSite
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_ray_http import FakeRay
@@ -174,11 +177,11 @@ def test_where_all_is_well_nothing_fails_and_nothing_is_changed(
     assert after == before
     lines = done.stdout.splitlines()
     assert done.exit_code == 0, done.output
-    assert [line.split()[0] for line in lines if not line.startswith("   ")][:-1] == ["ok"] * 15 + ["warn"]
+    assert [line.split()[0] for line in lines if not line.startswith("   ")][:-1] == ["ok"] * 16 + ["warn"]
     assert lines[-3].split() == f"warn daemon not running: nobody holds {patient.state_dir}".split()
     assert lines[-2:] == [
         "      -> Start it with `deployer run`, or `systemctl start deployer`.",
-        "15 ok, 1 warning, 0 failed.",
+        "16 ok, 1 warning, 0 failed.",
     ]
     assert all(request.method in {"GET", "HEAD"} for request in dashboard.requests)
 
@@ -377,6 +380,31 @@ def test_a_flipped_byte_in_the_log_is_found_and_the_event_named(patient: Patient
     assert step == "Stop the daemon, keep a copy of the file, and restore a backup."
 
 
+def test_what_was_not_delivered_is_told_with_what_to_do(patient: Patient) -> None:
+    """Who takes nothing with how much waits, and what was given up; nothing of it is a failure."""
+    patient.remember()
+    well = patient.told("store")["store", "messages"]
+    with closing(SqlStore.open(patient.state_dir / STORE_FILE)) as store:
+        outbox = OutboxStore(store.database)
+        state = outbox.register("log", PEOPLE)
+        record = store.load("staging")
+        store.commit(record, overtaken(record, "x"), ["one", "two"])
+        outbox.pause("log", why="it answered 502: the next look tries again", until=at(1000))
+        away = patient.told("store")["store", "messages"]
+        outbox.bury("log", PEOPLE, why="it refused the token: check token_file", at=at(1000))
+        dead = patient.told("store")["store", "messages"]
+
+    assert state.attempts == 0
+    assert [one[0] for one in well] == ["ok"]
+    assert well[0][1] == "all is delivered, or on its way, to log"
+    assert away[0][0] == "warn"
+    assert away[0][1].startswith("log takes nothing, and ")
+    assert away[0][1].endswith("wait for it: it answered 502: the next look tries again")
+    assert dead[-1][0] == "warn"
+    assert "dead letters for log: it refused the token: check token_file" in dead[-1][1]
+    assert str(dead[-1][2]).startswith("Mend that, then type `deployer outbox retry all`")
+
+
 @pytest.mark.parametrize("content", [b"", b"no database\n" * 500])
 def test_a_file_that_is_no_store_is_a_failure_with_a_next_step(patient: Patient, content: bytes) -> None:
     """Truncated, or something else."""
@@ -384,7 +412,9 @@ def test_a_file_that_is_no_store_is_a_failure_with_a_next_step(patient: Patient,
     (patient.state_dir / STORE_FILE).write_bytes(content)
     found = patient.told("store")
 
-    assert [(state, bool(step)) for ((state, _, step),) in found.values()] == [("fail", True)] * 2
+    assert [(state, bool(step)) for ((state, _, step),) in found.values()] == [("fail", True)] * 2 + [
+        ("skip", False)
+    ]
 
 
 def test_a_clock_before_the_newest_event_is_seen(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +482,7 @@ def test_what_only_the_daemons_user_can_see_is_left_out_and_said(patient: Patien
     assert told == {
         "staging: cluster.token_file": f"{token} cannot be read by this user; the daemon runs as root",
         cluster: "not asked: only the daemon can read its token",
-        **dict.fromkeys(("clock", "state_dir", "store", "audit chain", "daemon"), closed),
+        **dict.fromkeys(("clock", "state_dir", "store", "audit chain", "messages", "daemon"), closed),
     }
 
 

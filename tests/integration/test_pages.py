@@ -126,6 +126,7 @@ class Faces:
             ready=lambda: None,
             promotions=cast("Any", self.promotions),
             write=lambda _event: None,
+            outbox=cast("Any", pages_data.Letters(text)),
         )
         self._app = application.make(site, [pages.router(site, self.render)])
 

@@ -438,6 +438,7 @@ def test_a_pull_request_outlasts_the_next_promotion_that_was_cut_off(
     story.settle()
     with story.opened() as site:
         top = site.origin.head(HEAD)
+        assert top is not None
         assert story.fake is not None
         story.fake.merge(1, "lin-gh", top)
         site.origin.branch(story.branch, top)

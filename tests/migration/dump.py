@@ -7,14 +7,23 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import insert
 
-from deployer.adapters.store import SqlStore, codec
+from deployer.adapters.store import OutboxStore, SqlStore, codec
+from deployer.adapters.store.outbox import write
 from deployer.adapters.store.sqlite import migrating
 from deployer.adapters.store.tables import ANSWERS, TOKENS
+from deployer.core.messages import Message
 from tests.contract.histories import started, story
 from tests.support.build import at, release
+from tests.support.outbox_rows import delivered, undelivered
+
+if TYPE_CHECKING:
+    from deployer.core.record import Record
+
+FORGE = "forge/configs"
 
 
 def content(path: Path) -> str:
@@ -50,6 +59,20 @@ def _add_rows_of_the_faces(path: Path) -> None:
         connection.execute(insert(ANSWERS), answer)
 
 
+def _add_what_a_forge_did_not_take(store: SqlStore, record: Record) -> None:
+    """A message that is tried again, and a dead letter: of no event of their own."""
+    told = [
+        Message(kind="commit_status", audience=FORGE, key=f"deployer/staging {one}", text=f"{one} is success")
+        for one in ("a", "b")
+    ]
+    with store.database.writing() as connection:
+        write(connection, "staging", told, at=codec.stamp(at(17)), event_id=record.sequence)
+    outbox = OutboxStore(store.database)
+    outbox.register(FORGE, FORGE)
+    for row, is_dead in zip(outbox.due(FORGE, FORGE, at(18), 2), (False, True), strict=True):
+        outbox.refuse(FORGE, row, why="it does not take this", at=at(19), is_dead=is_dead)
+
+
 def main() -> None:
     """Write a store with this version's code, and print what it holds."""
     with tempfile.TemporaryDirectory() as folder:
@@ -57,8 +80,9 @@ def main() -> None:
         with closing(SqlStore.open(path)) as store:
             record = story(store, store.load("staging"))
             # One in flight, so that a migration is tested in the middle of a rollout too.
-            store.commit(record, [started(record, release("three"))])
-            store.mark_delivered([store.undelivered(1)[0].id])
+            record = store.commit(record, [started(record, release("three"))])
+            delivered(store, undelivered(store, 1))
+            _add_what_a_forge_did_not_take(store, record)
             store.publish("staging", {"environment": "staging", "sync": "OutOfSync"}, at(60))
         _add_rows_of_the_faces(path)
         sys.stdout.write(content(path))

@@ -22,7 +22,9 @@ from deployer.adapters.store.sqlite import migrating
 from deployer.adapters.store.tables import METADATA, REVISION
 from deployer.core.events import Applied
 from deployer.core.record import Result, fold
+from tests.support.audited import Files, notes
 from tests.support.build import at
+from tests.support.outbox_rows import undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,13 +140,32 @@ def test_an_old_store_goes_on(path: Path, revision: str) -> None:
         assert store.verify("staging") is None
         assert [entry.id for entry in store.history()] == [f"staging#{number}" for number in (4, 3, 2, 1)]
         assert [entry.followed_by for entry in store.history()] == [None, None, "staging#3", None]
-        assert [row.message for row in store.undelivered(10)] == ["held at 9", "good at 12"]
+        assert [row.message for row in undelivered(store)] == ["held at 9", "good at 12"]
         assert store.views()["staging"][0] == at(60)
 
         record = store.commit(record, [Applied(at=at(90), rollout="staging#4")])
         assert store.load("staging") == record
         assert store.history(limit=1)[0].result is Result.IN_PROGRESS
         assert store.verify("staging") is None
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_the_log_of_an_old_store_verifies(path: Path, tmp_path: Path, revision: str) -> None:
+    """Both verifiers, against a checkpoint that was signed before; and again when the log goes on."""
+    upgrade(path, revision=revision)
+    fill(path, revision)
+    signed = notes(path)
+    before = rows(path)["events"]
+    upgrade(path)
+    log = Files(folder=tmp_path, log=path, notes=[signed])
+
+    assert rows(path)["events"] == before
+    assert log.both().code == 0
+    with closing(SqlStore.open(path)) as store:
+        store.commit(store.load("staging"), [Applied(at=at(90), rollout="staging#4")])
+    said = log.both()
+    assert said.code == 0
+    assert f"the newest covers {len(before)} of the events" in said.lines[-1]
 
 
 def test_what_is_searched_by_is_filled_in_from_the_old_rows(path: Path, tmp_path: Path) -> None:
@@ -163,6 +184,44 @@ def test_what_is_searched_by_is_filled_in_from_the_old_rows(path: Path, tmp_path
     assert [[row[name] for name in names] for row in migrated["rollouts"]] == [
         [row[name] for name in names] for row in expected["rollouts"]
     ]
+
+
+def test_what_the_log_had_not_had_waits_for_it(path: Path) -> None:
+    """0003: the messages are announcements, and the log's place is before the first that it has not had."""
+    upgrade(path, revision="0002")
+    fill(path, "0002")
+    upgrade(path, revision="0003")
+    found = rows(path)
+
+    assert [(row["id"], row["message"], row["kind"], row["audience"]) for row in found["outbox"]] == [
+        (1, "good at 5", "announcement", "people"),
+        (2, "held at 9", "announcement", "people"),
+        (3, "good at 12", "announcement", "people"),
+    ]
+    assert [(row["name"], row["cursor"], row["attempts"]) for row in found["targets"]] == [("log", 1, 0)]
+    assert found["deliveries"] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "targets"),
+    [
+        ("UPDATE outbox SET delivered_at = '2026-11-22T10:42:20.000000Z'", [("log", 3)]),
+        ("DELETE FROM outbox", []),
+    ],
+)
+def test_a_log_that_had_everything_begins_behind_it(
+    path: Path, statement: str, targets: list[tuple[str, int]]
+) -> None:
+    """0003: nothing is said twice."""
+    upgrade(path, revision="0002")
+    fill(path, "0002")
+    with migrating(path) as connection:
+        connection.exec_driver_sql(statement)
+    upgrade(path)
+
+    assert [(row["name"], row["cursor"]) for row in rows(path)["targets"]] == targets
+    with closing(SqlStore.open(path)) as store:
+        assert undelivered(store) == []
 
 
 # --- the machinery, on steps that only these tests have ----------------------------------------------------

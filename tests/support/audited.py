@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.adapters.store import SqlStore, StoreError, raw
+from click.testing import CliRunner
+
+from deployer.adapters.store import SqlStore, raw
 from deployer.adapters.store.sqlite import Database
-from deployer.core import audit, checkpoint, raw_log, ssh_keys
-from deployer.core.audit import Anchor
+from deployer.cli.main import cli
+from deployer.core import raw_log
 from deployer.core.merkle import Frontier
 from deployer.core.raw_log import RawEvent
 from tests.contract.histories import failing, good, play, rollback
@@ -27,8 +29,10 @@ from tests.support.build import release
 from tests.support.note_signer import NoteSigner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
+
+    from click.testing import Result
 
 SCRIPT = Path(__file__).parents[2] / "contrib" / "verify-audit.py"
 ORIGIN = "deployer.example.com/audit"
@@ -37,6 +41,9 @@ SIGNER = NoteSigner("ada")
 ENVIRONMENTS = tuple(
     f"{kind}-{place}" for kind in ("prod", "staging", "test", "demo") for place in ("ap", "eu", "us", "za")
 )
+MANY = tuple(f"{name}-{number}" for name in ENVIRONMENTS for number in range(1, 5))
+"""As many events in one round: in each environment one can be the first bad one."""
+
 ROUNDS = 4
 """Of a good deploy, one that fails, and the rollback after it: 16 events each, 1,024 in all."""
 
@@ -54,16 +61,16 @@ def load() -> ModuleType:
 script = load()
 
 
-def build(path: Path, rounds: int = ROUNDS) -> None:
+def build(path: Path, rounds: int = ROUNDS, names: Sequence[str] = ENVIRONMENTS) -> None:
     """Make the store, commit by commit as a daemon does, the environments in turn."""
     with closing(SqlStore.open(path)) as store:
-        add(store, range(rounds))
+        add(store, range(rounds), names)
 
 
-def add(store: SqlStore, rounds: range) -> None:
+def add(store: SqlStore, rounds: range, names: Sequence[str] = ENVIRONMENTS) -> None:
     """Go on for some rounds more."""
     for number in rounds:
-        for name in ENVIRONMENTS:
+        for name in names:
             record = play(store, store.load(name), good(store.load(name), release(f"{name} {number}")))
             record = play(store, record, failing(record, release(f"{name} {number}, broken")))
             play(store, record, rollback(record))
@@ -159,32 +166,67 @@ class Files:
         return Said(code, tuple(out.getvalue().splitlines()))
 
     def ours(self) -> Said:
-        """What `core.audit` says, of the same files."""
-        anchors = [
-            Anchor(place=f"{path}:{note.line}", note=note)
-            for path in self.named("notes", self.notes)
-            for note in checkpoint.parse_all(path.read_text())
-        ]
-        keys = [key for text in self.keys for key in ssh_keys.public_keys(text, checkpoint.NAMESPACE)]
-        given: Mapping[str, Any] = {"anchors": anchors, "keys": keys}
-        try:
-            if self.log.read_bytes().startswith(b"{"):
-                with self.log.open("rb") as file:
-                    report = audit.verify(raw_log.events(file), **given)
-            else:
-                with closing(Database(self.log, read_only=True)) as database, raw.opened(database) as log:
-                    report = audit.verify(log.events(), store=log.facts(), **given)
-        except StoreError:
-            return Said(2, ())
-        more = len(report.findings) - script.MOST_SHOWN
-        left_out = [f"And {more} finding{'' if more == 1 else 's'} more."] if more > 0 else []
-        return Said(report.verdict.value, (*report.findings[: script.MOST_SHOWN], *left_out, report.summary))
+        """What `deployer audit verify` says, of the same files."""
+        result = CliRunner().invoke(cli, ["audit", "verify", *self.arguments()])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return Said(result.exit_code, tuple(result.stdout.splitlines()))
 
     def both(self) -> Said:
         """What both of them say, which is the same."""
         theirs = self.contrib()
         assert self.ours() == theirs
         return theirs
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A state directory as a daemon has it that signs, its settings, and who types commands."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path, store: Path) -> Home:
+        """With a copy of this store."""
+        home = cls(folder)
+        home.store.parent.mkdir(mode=0o700)
+        shutil.copyfile(store, home.store)
+        key = folder / "audit_key"
+        key.touch(mode=0o600)
+        key.with_name("audit_key.pub").write_text(f"{SIGNER.key.line} deployer\n")
+        home._write(f"audit: {{name: {ORIGIN}, key_file: {key}}}\n")
+        return home
+
+    @property
+    def store(self) -> Path:
+        """The store."""
+        return self.folder / "state" / "deployer.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What the daemon signed."""
+        return self.folder / "state" / "checkpoints.txt"
+
+    def sign(self, *sizes: int, origin: str = ORIGIN) -> None:
+        """Sign the log as it is, at these sizes, as the daemon would have."""
+        with self.checkpoints.open("a") as file:
+            file.write(notes(self.store, *sizes, origin=origin))
+
+    def forget_key(self) -> None:
+        """Have settings that sign nothing."""
+        self._write("")
+
+    def type(self, *args: str) -> Result:
+        """Type `deployer ARGS`."""
+        result = CliRunner().invoke(cli, [*args, "-c", str(self.folder / "deployer.yaml")])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    def _write(self, more: str) -> None:
+        (self.folder / "deployer.yaml").write_text(
+            f"state_dir: {self.folder}/state\nrepositories: {{a: {{url: {self.folder}}}}}\n{more}"
+            "environments:\n"
+            '  staging: {repository: a, branch: main, path: ., cluster: {address: "http://127.0.0.1:1"}}\n'
+        )
 
 
 def export(of: Path, to: Path) -> None:

@@ -28,12 +28,14 @@ from deployer.core.events import (
 from deployer.core.live import App, Deployment, Live, Observation, Replica
 from deployer.core.record import Record, evolve, fold
 from deployer.core.types import Desired, Person, Policy, Release, Revision, ServeConfig, Wanted
+from tests.support.canaries import plain_canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 START = datetime(2026, 11, 22, 10, 42, tzinfo=UTC)
 ADA = Person(name="Ada", email="ada@example.com")
+CANARY = plain_canary("release")
 
 
 def at(seconds: float) -> datetime:
@@ -60,7 +62,14 @@ def revision(name: str) -> Revision:
 
 def release(name: str, *apps: str | dict[str, Any]) -> Release:
     """The release of commit `name`; its config differs by name unless `apps` are given."""
-    chosen = apps or ({"name": "fruit", "import_path": "good:app", "args": {"version": name}},)
+    chosen = apps or (
+        {
+            "name": "fruit",
+            "import_path": "good:app",
+            # Looked for after each test: see `canary_watch`.
+            "args": {"version": name, "api_key": CANARY},
+        },
+    )
     return Release(revision=revision(name), config=config(*chosen))
 
 

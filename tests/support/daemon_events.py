@@ -8,6 +8,7 @@ from deployer.core.events import (
     CommandRefused,
     DaemonStarted,
     DaemonStopped,
+    StoreRestored,
     TokenCreated,
     TokenRevoked,
 )
@@ -32,6 +33,7 @@ TOKEN_CREATED = TokenCreated(
     at=at(0), actor="ada (local)", token="t3", name="lin", role="viewer", environments=("dev", "staging")
 )
 TOKEN_REVOKED = TokenRevoked(at=at(0), actor="ada (local)", token="t3", name="lin")
+STORE_RESTORED = StoreRestored(at=at(0), actor="ada (local)", backup="sha256:2", events=1024)
 
-OF_THE_DAEMON: tuple[Event, ...] = (STARTED, STOPPED, TOKEN_CREATED, TOKEN_REVOKED)
+OF_THE_DAEMON: tuple[Event, ...] = (STARTED, STOPPED, TOKEN_CREATED, TOKEN_REVOKED, STORE_RESTORED)
 """What stands in the daemon's own log alone."""

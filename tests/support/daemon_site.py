@@ -13,7 +13,7 @@ import requests
 from click.testing import CliRunner
 
 from deployer.adapters import statedir
-from deployer.adapters.store import SqlStore
+from deployer.adapters.store import OutboxStore, SqlStore
 from deployer.cli import faces
 from deployer.cli.context import STORE_FILE
 from deployer.cli.main import cli
@@ -28,6 +28,7 @@ from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
 from deployer.settings import explained, load
 from deployer.web import Hub, Metrics, Passes, Service
+from tests.support.canaries import plain_canary
 from tests.support.fake_cluster import FakeCluster
 from tests.support.no_promotions import no_promotions
 from tests.support.repos import BareRepo
@@ -49,6 +50,9 @@ FOLDER = f"environments/{NAME}"
 
 QUICK = "health: {stability_window: 0s}\nsoak: 0s\n"
 """An `environment.yaml` for tests that are not about being healthy for long."""
+
+HOLDING = {"runtime_env": {"env_vars": {"TOKEN": plain_canary("site")}}}
+"""What every application has, unless a test says otherwise: it is looked for after each test."""
 
 FASTER = 20
 """The fake cluster's clock runs so many times as fast as ours: its applications take seconds to start."""
@@ -125,7 +129,7 @@ class DaemonSite:
         self, app: str = "good:app", *, message: str = "change", policy: str = QUICK, **more: Any
     ) -> str:
         """Push a config of one application `fruit`; the commit."""
-        listed = {"name": "fruit", "import_path": app, "route_prefix": "/fruit", **more}
+        listed = {"name": "fruit", "import_path": app, "route_prefix": "/fruit", **HOLDING, **more}
         files = {
             f"{FOLDER}/serve_config.yaml": json.dumps({"applications": [listed]}),
             f"{FOLDER}/environment.yaml": policy,
@@ -151,7 +155,7 @@ class DaemonSite:
             )
             clusters = {NAME: OneAtATime(self.cluster)}
             settings = load(self.settings, {})
-            outbox, passes, self.hub = Outbox(self.store), Passes(), Hub()
+            outbox, passes, self.hub = Outbox(OutboxStore(self.store.database)), Passes(), Hub()
             measured = Metrics(
                 environments=(NAME,),
                 repositories=("configs",),
@@ -209,6 +213,7 @@ class DaemonSite:
                         gating=lambda _environment, _commit: gates.NONE,
                         promoter=no_promotions(self.store),
                         journal=journal,
+                        outbox=outbox,
                     ),
                 ):
                     # Not before: pydantic and FastAPI both switch a warning off while they make their

@@ -96,6 +96,7 @@ class Faces:
             ready=lambda: None,
             promotions=cast("Any", pages_data.Promotable([pages_data.lane("staging", "production")])),
             write=lambda _event: None,
+            outbox=cast("Any", pages_data.Letters()),
         )
         self.app = finished(self.site, self.door)
         self.guard = Guard(self.app, self.door, opener(self.app))

@@ -54,6 +54,9 @@ class FakeRay:
             def do_PUT(self) -> None:
                 ray.serve(self)
 
+            def do_POST(self) -> None:
+                ray.serve(self)
+
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 

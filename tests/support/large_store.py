@@ -53,6 +53,7 @@ from deployer.core.record import Record, Result, evolve
 from deployer.core.status import status, view
 from deployer.core.types import Check, Desired, Person, Policy, Release, Revision, ServeConfig
 from tests.support.build import running
+from tests.support.canaries import plain_canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -69,7 +70,7 @@ _ROLLOUTS_OF_AN_ATTEMPT = 1.13
 _PEOPLE = tuple(Person(name=f"Person {n:02}", email=f"p{n:02}@example.com") for n in range(40))
 _CHECK = Check(app="fruit", path="/fruit/healthz")
 _POLICY = Policy(checks=(_CHECK,))
-SECRET = "canary-5up3r-s3cr3t"
+SECRET = plain_canary("large")
 """The value of an environment variable in every config."""
 
 

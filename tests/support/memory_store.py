@@ -11,6 +11,7 @@ from deployer.adapters.store import Conflict
 from deployer.core.commands import GoodRelease
 from deployer.core.events import Good, Started
 from deployer.core.gates import BecameGood
+from deployer.core.messages import as_message
 from deployer.core.record import Record, evolve
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from deployer.core.events import Event
+    from deployer.core.messages import Told
 
 
 class MemoryStore:
@@ -34,7 +36,7 @@ class MemoryStore:
         """The record; an empty one if there are no events."""
         return self.records.get(environment, Record(environment=environment))
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """All or nothing, as the port says."""
         if self.load(record.environment).sequence != record.sequence:
             message = f"{record.environment} was changed by somebody else"
@@ -44,7 +46,7 @@ class MemoryStore:
             after = evolve(after, event)
         self.events.setdefault(record.environment, []).extend(events)
         self.records[record.environment] = after
-        self.outbox.extend(messages)
+        self.outbox.extend(as_message(one).text for one in messages)
         return after
 
     def good_releases(self, environment: str) -> list[GoodRelease]:
@@ -69,6 +71,13 @@ class MemoryStore:
         first = min(found, key=lambda one: one.at, default=None)
         return BecameGood(at=first.at, digest=first.release.digest) if first is not None else None
 
-    def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
-        """Keep the newest."""
+    def publish(
+        self,
+        environment: str,
+        view: dict[str, Any],
+        at: datetime,
+        messages: Sequence[Told] = (),
+        sequence: int = 0,
+    ) -> None:
+        """Keep the newest. What it tells is not kept here."""
         self.views[environment] = view

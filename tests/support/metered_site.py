@@ -13,7 +13,7 @@ import requests
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from deployer.adapters.store import SqlStore
+from deployer.adapters.store import OutboxStore, SqlStore
 from deployer.core.source import Branch
 from deployer.core.tokens import Role
 from deployer.engine.controller import Controller
@@ -139,7 +139,7 @@ class MeteredSite:
                     )
                 )
             )
-            outbox = Outbox(store)
+            outbox = Outbox(OutboxStore(store.database))
             reconciler = Reconciler(
                 store=metrics.store(store),
                 sources=sources,

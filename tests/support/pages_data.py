@@ -865,6 +865,47 @@ class Ordered:
         return self._order("resume", environment, order)
 
 
+class Letters:
+    """An outbox with a target that is well, one that is away, and a dead letter."""
+
+    def __init__(self, text: Text = same) -> None:
+        """Say it in these texts."""
+        self._text = text
+
+    def listed(self) -> dict[str, Any]:
+        """As `deployer.web.outbox.Desk` lists it."""
+        away = "cannot set a status of 0dd1e5a1c0de in ml/serve-configs: it answered 502"
+        target = {"waiting": 0, "oldest_at": None, "dead": 0, "attempts": 0, "next_at": None, "why": None}
+        letter = {
+            "id": 417,
+            "target": "forge/configs",
+            "environment": "staging",
+            "kind": "commit_status",
+            "message": self._text("deployer/staging of 0dd1e5a is success: Live after 31 s."),
+            "created_at": "2026-11-22T10:40:00Z",
+            "died_at": "2026-11-22T10:41:00Z",
+            "attempts": 6,
+            "why": self._text("it does not take this (it says: No commit found for SHA)"),
+        }
+        return {
+            "targets": [
+                {**target, "name": "log", "delivered_at": "2026-11-22T10:42:00Z"},
+                {
+                    **target,
+                    "name": "forge/configs",
+                    "waiting": 3,
+                    "oldest_at": "2026-11-22T10:30:00Z",
+                    "dead": 1,
+                    "attempts": 4,
+                    "next_at": "2026-11-22T10:43:00Z",
+                    "why": self._text(away),
+                    "delivered_at": None,
+                },
+            ],
+            "dead": [letter],
+        }
+
+
 class Promotable:
     """Promotions that say what they were given, and remember what was ordered."""
 

@@ -20,6 +20,7 @@ from deployer.cli.daemon import running
 from deployer.cli.main import cli
 from deployer.settings import load
 from tests.support import git_server
+from tests.support.daemon_site import HOLDING
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_ray_http import FakeRay
 from tests.support.repos import BareRepo
@@ -107,6 +108,7 @@ class PromotionSite:
         """Push another config of one application; the commit."""
         listed = {
             "name": "fruit", "import_path": app, "route_prefix": "/fruit", "args": {"price": price},
+            **HOLDING,
         }  # fmt: skip
         files = {
             "serve/serve_config.yaml": json.dumps({"applications": [listed]}),

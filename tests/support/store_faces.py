@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 from starlette.types import ASGIApp
 
-from deployer.adapters.store import SqlStore
+from deployer.adapters.store import OutboxStore, SqlStore
 from deployer.adapters.store.answers import Answers
 from deployer.adapters.store.search import Search
 from deployer.adapters.store.tokens import Tokens
@@ -25,6 +25,7 @@ from deployer.core import tokens as token_rules
 from deployer.core.source import Branch
 from deployer.core.status import Health, Status, status, view
 from deployer.core.types import Desired, Policy
+from deployer.engine.outbox import LogTarget
 from deployer.engine.sources import EnvironmentSource, RepositorySpec, Sources
 from deployer.settings import explained, load
 from deployer.web import Hub, Metrics, Passes, Service, pages, server
@@ -33,6 +34,7 @@ from deployer.web.callers import Callers
 from deployer.web.guard import Door, Guard
 from deployer.web.models import Models
 from deployer.web.origins import Origins
+from deployer.web.outbox import Desk
 from deployer.web.promotions import Promotions
 from deployer.web.site import Site
 from tests.support.build import release, running
@@ -156,6 +158,12 @@ def standing(path: Path, names: Sequence[str]) -> Iterator[StoreFaces]:
             ready=lambda: None,
             promotions=Promotions(no_promotions(store), service, models),
             write=lambda _event: None,
+            outbox=Desk(
+                OutboxStore(store.database),
+                {LogTarget.name: LogTarget.audience},
+                wake=lambda _names: None,
+                now=_now,
+            ),
         )
         token = token_rules.make(secrets.token_bytes(32))
         web = settings.server

@@ -54,7 +54,7 @@ repositories:
     webhook: {scheme: github, secret_file: secret/token, previous_secret_file: secret/token}
     write: {token_file: secret/token, username: pusher, ca_file: ca.pem}
     forge: {kind: gitlab, api_url: "HTTPS://Git.example.com:443/api/v4/", project: ml/eu/serve-configs,
-            token_file: secret/token, ca_file: ca.pem}
+            token_file: secret/token, ca_file: ca.pem, statuses: false, deployments: true}
 environments:
   staging:
     repository: serve-configs
@@ -127,6 +127,8 @@ workers: 8
                     "token_file": token,
                     "github_app": None,
                     "ca_file": tmp_path / "ca.pem",
+                    "statuses": False,
+                    "deployments": True,
                 },
             }
         },
@@ -210,6 +212,7 @@ workers: 8
             "anonymous_read": True,
             "public_url": "https://deployer.example.com",
         },
+        "audit": None,
         "log": {"format": "json", "level": "debug"},
         "workers": 8,
     }
@@ -392,7 +395,7 @@ REFUSED = [
         f"{SMALL}metrics: 3\n",
         [
             "11:1: unknown key 'metrics' (known: state_dir, repositories, environments, people, groups,"
-            " server, log, workers)"
+            " server, audit, log, workers)"
         ],
         id="unknown key",
     ),

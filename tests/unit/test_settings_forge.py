@@ -96,6 +96,18 @@ def test_variables_set_it(file: Path) -> None:
     assert (one.kind, one.api_url) == ("gitea", "https://git.example.com/api/v1")
 
 
+def test_what_is_told_there(file: Path) -> None:
+    """Statuses unless somebody does not want them; deployments only if somebody does."""
+    for text, told in (
+        ("{kind: github, token_file: secret}", (True, False)),
+        ("{kind: gitlab, token_file: secret, statuses: false, deployments: true}", (False, True)),
+        ("{kind: gitea, token_file: secret, deployments: false}", (True, False)),
+    ):
+        one = read(file, forge(text)).repositories["serve-configs"].forge
+        assert one is not None
+        assert (one.statuses, one.deployments) == told
+
+
 def test_how_the_daemon_is_let_in(file: Path) -> None:
     """By a token, or by an App that is asked at the API of the forge."""
     text = forge("{kind: gitlab, token_file: secret, ca_file: ca.pem}")
@@ -138,6 +150,15 @@ def test_how_the_daemon_is_let_in(file: Path) -> None:
             f"4:12: {AT} does not say how the daemon is let in: add token_file (or github_app)",
         ),
         (forge("{kind: gitea}"), f"4:12: {AT} does not say how the daemon is let in: add token_file"),
+        (
+            forge("{kind: gitea, token_file: secret, deployments: true}"),
+            f"4:59: {AT}.deployments is only used with kind: github or gitlab: Gitea has no deployments."
+            " Remove this",
+        ),
+        (
+            forge("{kind: github, token_file: secret, deployments: 1}"),
+            f"4:60: {AT}.deployments must be true or false",
+        ),
         (
             forge(f"{{kind: github, token_file: secret, github_app: {APP}}}"),
             f"4:59: {AT}.github_app is instead of token_file: remove one of them",

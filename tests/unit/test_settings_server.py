@@ -59,7 +59,7 @@ REFUSED = [
     (f"{PROXY}, user_header: cookie}}", "12:55: server.trusted_proxy.user_header cannot be cookie, which"),
     (
         f"{PROXY}, role: root}}",
-        "12:48: server.trusted_proxy.role must be 'viewer', 'deployer', 'approver' or",
+        "12:48: server.trusted_proxy.role must be 'viewer', 'deployer', 'approver',",
     ),
     ("anonymous_read: maybe", "12:19: server.anonymous_read must be true or false"),
     ("anonymous_read: 1", "12:19: server.anonymous_read must be true or false"),

@@ -12,6 +12,8 @@ from deployer.adapters.forge._requests import Api
 from deployer.adapters.forge._token import token_from
 from deployer.adapters.forge._types import (
     CheckResult,
+    Deployment,
+    DeploymentState,
     Forge,
     ForgeUnavailable,
     Opinion,
@@ -84,6 +86,8 @@ def _check(kind: Kind, api_url: str, project: str) -> None:
 
 __all__ = [
     "CheckResult",
+    "Deployment",
+    "DeploymentState",
     "Forge",
     "ForgeUnavailable",
     "Kind",

@@ -8,6 +8,7 @@ Facts are from Gitea's source (routers/api/v1/repo, services/convert; 1.25), whe
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from deployer.adapters.forge import _values as read
@@ -18,7 +19,7 @@ from deployer.adapters.forge._types import CheckResult, ForgeUnavailable, Opinio
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deployer.adapters.forge._types import PullRequest
+    from deployer.adapters.forge._types import Deployment, DeploymentState, PullRequest
 
 _READ = "the scope read:repository"
 
@@ -55,6 +56,8 @@ class Gitea(PullsForge):
 
     write_pulls = "the scopes write:repository and write:issue"
     write_statuses = "the scope write:repository"
+    # Its sixth word, skipped, only newer ones know.
+    said = MappingProxyType({State.RUNNING: "pending", State.CANCELLED: "warning"})
 
     def open_pull_request(self, head: str, base: str) -> PullRequest | None:
         """The open one from this branch of the project to that one.
@@ -103,6 +106,19 @@ class Gitea(PullsForge):
                 status = read.mapping(value)
                 checks.add(read.number(status, "id"), _status(status))
         return checks.result()
+
+    def show_deployment(
+        self,
+        of: Deployment,
+        state: DeploymentState,  # noqa: ARG002 - as the others have it
+        *,
+        description: str,  # noqa: ARG002
+        log_url: str | None,  # noqa: ARG002
+        environment_url: str | None,  # noqa: ARG002
+    ) -> None:
+        """Refuse: Gitea has none."""
+        why = f"cannot show the deployment {of.rollout} in {self._api.project}: Gitea has no deployments"
+        raise ForgeUnavailable(why, status=_NOT_FOUND)
 
 
 def _statuses(page: object) -> object:

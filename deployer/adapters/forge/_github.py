@@ -9,17 +9,26 @@ repositories and its text in it, and an answer has 1 MiB at most.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from deployer.adapters.forge import _values as read
-from deployer.adapters.forge._pulls import PullsForge, is_merged_into, rank
+from deployer.adapters.forge._deployments import AtGitHub
+from deployer.adapters.forge._pulls import (
+    DESCRIPTION_CHARACTERS,
+    PullsForge,
+    is_merged_into,
+    rank,
+    shown_description,
+)
 from deployer.adapters.forge._requests import Doing
 from deployer.adapters.forge._types import CheckResult, Opinion, Review, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deployer.adapters.forge._types import PullRequest
+    from deployer.adapters.forge._requests import Api
+    from deployer.adapters.forge._types import Deployment, DeploymentState, PullRequest
 
 DEFAULT_URL = "https://api.github.com"
 
@@ -65,6 +74,13 @@ class GitHub(PullsForge):
 
     write_pulls = "write access to Pull requests, and read access to Contents"
     write_statuses = "write access to Commit statuses"
+    # The four there are: error, failure, pending, success.
+    said = MappingProxyType({State.RUNNING: "pending", State.CANCELLED: "error"})
+
+    def __init__(self, api: Api) -> None:
+        """Take the API to ask."""
+        super().__init__(api)
+        self._deployments = AtGitHub(api, self._repo)
 
     def open_pull_request(self, head: str, base: str) -> PullRequest | None:
         """The open one from this branch of the project to that one."""
@@ -128,6 +144,19 @@ class GitHub(PullsForge):
                 app = read.mapping(run.get("app") or {})
                 checks.add(read.number(run, "id"), _run(run), source=f"app {app.get('id')}")
         return checks.result()
+
+    def show_deployment(
+        self,
+        of: Deployment,
+        state: DeploymentState,
+        *,
+        description: str,
+        log_url: str | None,
+        environment_url: str | None,
+    ) -> None:
+        """Show how it stands; made if it is not there."""
+        shown = shown_description(description, DESCRIPTION_CHARACTERS)
+        self._deployments.show(of, state, description=shown, log_url=log_url, environment_url=environment_url)
 
 
 def _reviewed(review: Mapping[str, Any]) -> list[tuple[int, Review]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deployer.adapters.forge import _values as read
+from deployer.adapters.forge._deployments import AtGitLab
 from deployer.adapters.forge._pulls import is_merged_into, rank, shown_body, shown_description, shown_title
 from deployer.adapters.forge._requests import Doing, words
 from deployer.adapters.forge._types import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deployer.adapters.forge._requests import Api
-    from deployer.adapters.forge._types import PullState
+    from deployer.adapters.forge._types import Deployment, DeploymentState, PullState
 
 _READ = "the scope read_api (or api), and the role Reporter in the project"
 _WRITE = "the scope api, and the role Developer in the project"
@@ -73,10 +74,25 @@ _TRANSITION = re.compile(r"Cannot transition status via :\w+ from :(?P<held>\w+)
 """How GitLab refuses a status that is there already, with a 400: `Cannot transition status via :enqueue from
 :pending`."""
 
-_HELD = {State.SUCCESS: {"success"}, State.PENDING: {"pending", "running"}, State.FAILURE: {"failed"}}
+_HELD = {
+    State.SUCCESS: {"success"},
+    State.PENDING: {"pending", "running"},
+    State.FAILURE: {"failed"},
+    State.RUNNING: {"running"},
+    State.CANCELLED: {"canceled"},
+}
 """From where a status need not go anywhere."""
 
-_SENT = {State.SUCCESS: "success", State.PENDING: "pending", State.FAILURE: "failed"}
+_SENT = {
+    State.SUCCESS: "success",
+    State.PENDING: "pending",
+    State.FAILURE: "failed",
+    State.RUNNING: "running",
+    State.CANCELLED: "canceled",
+}
+
+_DESCRIPTION_CHARACTERS = 255
+"""Of a commit status: more is refused."""
 
 
 def headers(token: str) -> Mapping[str, str]:
@@ -233,7 +249,7 @@ class GitLab(Forge):
         sent: dict[str, object] = {
             "state": _SENT[state],
             "name": context,
-            "description": shown_description(description),
+            "description": shown_description(description, _DESCRIPTION_CHARACTERS),
         }
         if url is not None and len(url) <= _URL_CHARACTERS:
             sent["target_url"] = url
@@ -243,6 +259,18 @@ class GitLab(Forge):
             told = _TRANSITION.search(words(error))
             if told is None or told["held"] not in _HELD[state]:
                 raise
+
+    def show_deployment(
+        self,
+        of: Deployment,
+        state: DeploymentState,
+        *,
+        description: str,  # noqa: ARG002 - GitLab has no room for it
+        log_url: str | None,  # noqa: ARG002
+        environment_url: str | None,  # noqa: ARG002
+    ) -> None:
+        """Show how it stands; made if it is not there."""
+        AtGitLab(self._api, self._project, _WRITE).show(of, state)
 
     def _path(self, number: int) -> str:
         return f"{self._project}/merge_requests/{number:d}"

@@ -15,13 +15,17 @@ from deployer.adapters.forge._types import Forge, PullRequest, State
 from deployer.core.scrub import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from deployer.adapters.forge._requests import Api
 
 TITLE_CHARACTERS = 250
 """GitLab takes 255 at most, GitHub 256."""
 
-_DESCRIPTION_CHARACTERS = 140
-"""Of a commit status: more is refused by GitHub."""
+DESCRIPTION_CHARACTERS = 140
+"""Of a commit status: more is refused by GitHub, and Gitea's pages are made for as much."""
+
+_DOTS = "..."
 
 _BODY_CHARACTERS = 60_000
 """GitHub refuses more than 65,536."""
@@ -30,10 +34,15 @@ _CUT = "\n\n(The rest is cut: it is longer than a forge takes.)"
 
 
 class PullsForge(Forge):
-    """The part of GitHub and Gitea that is alike. `write_pulls` is what a token needs for it, in words."""
+    """The part of GitHub and Gitea that is alike.
+
+    `write_pulls` is what a token needs for it, in words; `said` are its words for the states that it has none
+    of the same name for.
+    """
 
     write_pulls: str
     write_statuses: str
+    said: Mapping[State, str]
 
     def __init__(self, api: Api) -> None:
         """Take the API to ask."""
@@ -84,9 +93,9 @@ class PullsForge(Forge):
         """Show this beside the commit, under the name `context`, instead of what was shown before."""
         doing = Doing(what=f"set a status of {commit[:12]}", needs=self.write_statuses)
         sent: dict[str, object] = {
-            "state": state.value,
+            "state": self.said.get(state, state.value),
             "context": context,
-            "description": shown_description(description),
+            "description": shown_description(description, DESCRIPTION_CHARACTERS),
         }
         if url is not None:
             sent["target_url"] = url
@@ -158,9 +167,10 @@ def shown_title(title: str) -> str:
     return read.one_line(title, TITLE_CHARACTERS)
 
 
-def shown_description(description: str) -> str:
-    """The description of a status that every forge takes."""
-    return read.one_line(description, _DESCRIPTION_CHARACTERS)
+def shown_description(description: str, characters: int) -> str:
+    """The description of a status, of at most so many characters: its beginning says the most."""
+    line = read.one_line(description, characters + len(_DOTS))
+    return line if len(line) <= characters else line[: characters - len(_DOTS)].rstrip() + _DOTS
 
 
 def shown_body(body: str) -> str:

@@ -17,11 +17,27 @@ PullState = Literal["open", "merged", "closed"]
 
 
 class State(StrEnum):
-    """How a check of a commit stands."""
+    """How a check of a commit stands.
+
+    The last two are only said, never read: not every forge has a word of its own for them.
+    """
 
     SUCCESS = "success"
     PENDING = "pending"
     FAILURE = "failure"
+    RUNNING = "running"
+    CANCELLED = "cancelled"
+
+
+class DeploymentState(StrEnum):
+    """How a deployment stands. Inactive was live once; cancelled never was, and never will be."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    INACTIVE = "inactive"
+    CANCELLED = "cancelled"
 
 
 class Opinion(StrEnum):
@@ -64,6 +80,22 @@ class Review:
     commit: str
     at: datetime
     url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One attempt to have a commit run in an environment, as a forge keeps it.
+
+    `rollout` is by which it is found again. `ref` is the branch that is followed, or the tag (`is_tag`).
+    `task` is `deploy` or `rollback`.
+    """
+
+    commit: str
+    environment: str
+    rollout: str
+    ref: str
+    is_tag: bool
+    task: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +189,21 @@ class Forge(ABC):
         self, commit: str, *, context: str, state: State, description: str, url: str | None
     ) -> None:
         """Show this beside the commit, under the name `context`, instead of what was shown before."""
+
+    @abstractmethod
+    def show_deployment(
+        self,
+        of: Deployment,
+        state: DeploymentState,
+        *,
+        description: str,
+        log_url: str | None,
+        environment_url: str | None,
+    ) -> None:
+        """Show how it stands; made if it is not there, unless it is over. Safe to repeat.
+
+        Gitea has no deployments: it refuses.
+        """
 
     @abstractmethod
     def interrupt(self) -> None:

@@ -6,6 +6,7 @@ import os
 # look at a repository says it in a sentence instead.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
+from deployer.adapters.git._anchors import AnchorRef, Tip
 from deployer.adapters.git._copying import Copier, Moved, Snapshot
 from deployer.adapters.git._errors import GitUnavailable
 from deployer.adapters.git._github_app import AppTokens
@@ -25,6 +26,7 @@ __all__ = [
     "RANGE_LIMIT",
     "Access",
     "AlreadyThere",
+    "AnchorRef",
     "AppTokens",
     "Blob",
     "CommitMissing",
@@ -41,6 +43,7 @@ __all__ = [
     "Pushed",
     "Signers",
     "Snapshot",
+    "Tip",
     "Unsigned",
     "Verifier",
     "Writer",

@@ -54,9 +54,9 @@ def plant(workspace: Workspace, commit: str, path: str, data: bytes) -> str:
         folder = b"" if id_ is None else read_object(workspace.git, id_, "tree", OBJECT_LIMIT)
         folders.append(folder)
         id_ = next((found for _, name, found in _entries(folder) if name == part), None)
-    new, mode = _write(workspace, "blob", data), _FILE
+    new, mode = write_object(workspace, "blob", data), _FILE
     for part, folder in zip(reversed(parts), reversed(folders), strict=True):
-        new, mode = _write(workspace, "tree", planted(folder, part, mode, new)), _FOLDER
+        new, mode = write_object(workspace, "tree", planted(folder, part, mode, new)), _FOLDER
     return new
 
 
@@ -71,7 +71,9 @@ def planted(folder: bytes, name: bytes, mode: bytes, id_: str) -> bytes:
     return b"".join(b"%s %s\0%s" % (had, found, bytes.fromhex(old)) for had, found, old in listed)
 
 
-def seal(workspace: Workspace, tree: str, parent: str, message: str, author: Person, at: datetime) -> str:
+def seal(
+    workspace: Workspace, tree: str, parent: str | None, message: str, author: Person, at: datetime
+) -> str:
     """Write a commit; its id. Who it is by is made fit for git, and so is the message."""
     name, email = _harmless(author.name), _harmless(author.email)
     name = name.strip(_NOT_IN_NAMES) or email.strip(_NOT_IN_NAMES) or "unknown"
@@ -83,7 +85,7 @@ def seal(workspace: Workspace, tree: str, parent: str, message: str, author: Per
     }
     text = message.encode("utf-8", "replace").replace(b"\0", b"")
     with _written(workspace, text) as path, workspace.git.custom_environment(**identity):
-        commit = str(workspace.git.commit_tree(tree, "-p", parent, "-F", str(path)))
+        commit = str(workspace.git.commit_tree(tree, *(("-p", parent) if parent else ()), "-F", str(path)))
     workspace.reader.commit(workspace.git, commit)
     return commit
 
@@ -110,7 +112,8 @@ def _order(mode: bytes, name: bytes) -> bytes:
     return name + b"/" if mode.lstrip(b"0") == _FOLDER else name
 
 
-def _write(workspace: Workspace, kind: str, data: bytes) -> str:
+def write_object(workspace: Workspace, kind: str, data: bytes) -> str:
+    """Write a blob or a folder; its id. Raises MirrorBroken if it cannot be read back."""
     with _written(workspace, data) as path:
         id_ = str(workspace.git.hash_object("-w", "--no-filters", "-t", kind, "--", str(path)))
     # With a check: git does not write what it has, also where the disk has lost the content since.

@@ -45,13 +45,14 @@ class Push:
     """What to push, by who looked and saw the branch at `seen`; None: not there.
 
     `is_leased`: from there and from nowhere else, and then also what does not follow from it. Without it
-    any place will do that the commit follows from.
+    any place will do that the commit follows from. `space` is what stands before the branch in the full ref.
     """
 
     commit: str
     branch: str
     seen: str | None
     is_leased: bool = False
+    space: str = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ def _push(workspace: Workspace, what: str, push: Push) -> Pushed | Unsettled:
     # Whole ids, to read where the branch was; what we have not, the server is asked for.
     options = ("-c", "core.abbrev=no", "-c", "push.negotiate=true")
     plainly = ("--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no")
-    ref = f"refs/heads/{push.branch}"
+    ref = f"{push.space}{push.branch}"
     # Nothing behind the colon: only if it is not there.
     lease = (f"--force-with-lease={ref}:{push.seen or ''}",) if push.is_leased else ()
     command = (*options, "push", *plainly, *lease, "--", workspace.url, f"{push.commit}:{ref}")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deployer.adapters.store.errors import Conflict, StoreCorrupt, StoreError, StoreUnavailable
-    from deployer.adapters.store.reader import OutboxRow, SqlReader, StoredEvent
+    from deployer.adapters.store.outbox import OutboxRow, OutboxStore
+    from deployer.adapters.store.reader import SqlReader, StoredEvent
     from deployer.adapters.store.sql import SqlStore
 
 __all__ = [
     "Conflict",
     "OutboxRow",
+    "OutboxStore",
     "SqlReader",
     "SqlStore",
     "StoreCorrupt",
@@ -25,7 +27,8 @@ __all__ = [
 
 _MODULES = {
     "Conflict": "errors",
-    "OutboxRow": "reader",
+    "OutboxRow": "outbox",
+    "OutboxStore": "outbox",
     "SqlReader": "reader",
     "SqlStore": "sql",
     "StoreCorrupt": "errors",

@@ -59,7 +59,9 @@ def of_rollouts(wanted: EventFilter, low: int, high: int | None) -> list[ColumnE
         begun = begun.where(started < high)
         conditions.append(number < high)
     records = select(RECORDS.c.environment).where(*_in(RECORDS.c.environment, wanted))
-    before = [records.with_only_columns(_before(low, nth)).select_from(RECORDS) for nth in range(_LAST)]
+    # None began before the first event.
+    earlier = range(_LAST if low > 1 else 0)
+    before = [records.with_only_columns(_before(low, nth)).select_from(RECORDS) for nth in earlier]
     chosen = ROLLOUTS.alias("chosen")
     rollouts = select(chosen.c.id).where(
         chosen.c.started_event.in_(union_all(begun, *before)), chosen.c.result == wanted.result

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from deployer.adapters.store import codec
+from deployer.adapters.store.letters import Letters, Waiting
 from deployer.adapters.store.sqlite import Database
-from deployer.adapters.store.tables import OUTBOX, ROLLOUTS
+from deployer.adapters.store.tables import EVENTS, ROLLOUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +43,9 @@ _ENDED = (
     .join(ROLLOUTS, ROLLOUTS.c.started_event == _NEWEST.c.newest)
     .where(ROLLOUTS.c.finished_at.is_not(None))
 )
-_WAITING = select(func.count().label("count_"), func.min(OUTBOX.c.id).label("oldest")).where(
-    OUTBOX.c.delivered_at.is_(None)
-)
+
+
+_NEWEST_EVENT = select(func.max(EVENTS.c.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +59,6 @@ class Ended:
     newest_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """How many messages are not delivered, and since when the oldest waits; None if there is none."""
-
-    count: int
-    oldest_at: datetime | None
-
-
 class Figures:
     """The store for counting. Thread-safe."""
 
@@ -73,6 +66,7 @@ class Figures:
         """Open nothing yet. The file has this version's schema: the daemon has opened its store."""
         self._path = path
         self._database = Database(path, read_only=True)
+        self._outbox = Letters(self._database)
 
     def close(self) -> None:
         """Close every connection. Later calls raise StoreUnavailable; closing again does nothing."""
@@ -93,13 +87,14 @@ class Figures:
             for row in rows
         ]
 
-    def waiting(self) -> Waiting:
-        """The messages that wait to be delivered."""
+    def waiting(self, target: str, audience: str) -> Waiting:
+        """The messages that wait to be delivered to this target, and its dead letters."""
+        return self._outbox.waiting(target, audience)
+
+    def newest_event(self) -> int:
+        """The id of the newest event; they have no gaps, so it is also how many there are."""
         with self._database.reading() as connection:
-            row = connection.execute(_WAITING).one()
-            oldest = select(OUTBOX.c.created_at).where(OUTBOX.c.id == row.oldest)
-            at = connection.execute(oldest).scalar_one() if row.count_ else None
-        return Waiting(count=row.count_, oldest_at=None if at is None else codec.unstamp(at))
+            return connection.execute(_NEWEST_EVENT).scalar() or 0
 
     def size_bytes(self) -> int:
         """What the store takes on disk, with SQLite's log. What cannot be seen counts nothing."""

@@ -10,22 +10,23 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from deployer.adapters.store.errors import StoreCorrupt
+from deployer.adapters.store.errors import StoreCorrupt, StoreUnavailable
+from deployer.adapters.store.sqlite import Database, is_alone
 from deployer.core.audit import StoreFacts, shown
 from deployer.core.raw_log import RawEvent, UnreadableLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
-    from deployer.adapters.store.sqlite import Database
 
 _ROWS = 1000
 """Rows fetched at a time, so that memory does not grow with the log."""
@@ -35,6 +36,8 @@ _EVENTS = text(f"SELECT {', '.join(RawEvent._fields)} FROM events NOT INDEXED OR
 _RECORDS = text("SELECT environment, sequence FROM records NOT INDEXED")
 _ROLLOUTS = text("SELECT environment, count(*) FROM rollouts NOT INDEXED GROUP BY environment")
 _NEWEST = text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+_TABLES = text("SELECT name FROM sqlite_master WHERE type = 'table'")
+_NEEDED = {"events", "records", "rollouts", "releases", "sqlite_sequence"}
 _TRIGGERS = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = 'events'")
 _CONTENTS = text("SELECT digest, config FROM releases NOT INDEXED")
 _STRAYS = text(
@@ -50,13 +53,30 @@ _KEEPS = {"events_no_update": "UPDATE", "events_no_delete": "DELETE"}
 class RawLog:
     """A store's log, for one reading of it."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Take a connection in a transaction; `opened` makes one."""
+    def __init__(self, connection: Connection, path: Path) -> None:
+        """Take a connection in a transaction, and its file's name for messages; `opened` makes one."""
         self._connection = connection
+        self._path = path
 
     def facts(self) -> StoreFacts:
-        """What the store says elsewhere than in its log. Raises what SQLAlchemy raises."""
+        """What the store says elsewhere than in its log. Damage that leaves nothing to read is a fault.
+
+        Raises StoreUnavailable for what is no store, and else what SQLAlchemy raises.
+        """
+        try:
+            return self._facts()
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.OperationalError):
+                raise
+            return damaged(error)
+        except UnicodeDecodeError as error:
+            return damaged(error)
+
+    def _facts(self) -> StoreFacts:
         ask = self._connection.execute
+        if not _NEEDED.issubset(self._connection.scalars(_TABLES)):
+            message = f"{self._path} is a database, but no store of deployer."
+            raise StoreUnavailable(message)
         return StoreFacts(
             records={str(name): last for name, last in ask(_RECORDS)},
             rollouts={str(name): number for name, number in ask(_ROLLOUTS)},
@@ -115,13 +135,44 @@ def opened(database: Database) -> Iterator[RawLog]:
         # Bytes that are no UTF-8 are for `core.audit` to find, in a row that it can name.
         driver.text_factory = _text
         try:
-            yield RawLog(connection)
+            yield RawLog(connection, database.path)
         except UnicodeDecodeError as error:
             # Python's sqlite3 cannot pass on a message in which SQLite quotes what is damaged.
             message = f"{database.path} is damaged: what SQLite says of it is no text. Restore a backup."
             raise StoreCorrupt(message) from error
         finally:
             driver.text_factory = before
+
+
+@contextmanager
+def opened_file(path: Path) -> Iterator[RawLog]:
+    """The log of a store's file, or of a backup of it, for one reading: nothing is written, nor beside it.
+
+    Raises as `opened` does, and StoreUnavailable if somebody writes to it meanwhile who did not before.
+    """
+    began, alone = _state(path), is_alone(path)
+    with closing(Database(path, read_only=True, alone=alone)) as database, opened(database) as log:
+        yield log
+    if alone and (began != _state(path) or not is_alone(path)):
+        message = f"{path} was written to meanwhile: check a copy of it, or once more."
+        raise StoreUnavailable(message)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes when somebody writes to a file."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def damaged(error: BaseException) -> StoreFacts:
+    """What is known of a store that cannot be opened, or not be read on, for such damage: nothing else."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, sqlite3.Error):
+        found = found.orig if isinstance(found, DBAPIError) else found.__cause__
+    # Python's sqlite3 cannot pass on a message in which SQLite quotes what is damaged.
+    why = "what SQLite says of it is no text" if found is None else shown(found)
+    faults = (f"The file is damaged: {why}.",)
+    return StoreFacts(records={}, rollouts={}, newest_id=0, faults=faults, is_readable=False)
 
 
 def _text(content: bytes) -> str:

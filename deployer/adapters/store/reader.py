@@ -1,4 +1,4 @@
-"""Reads the store: records, history, events, statuses, messages.
+"""Reads the store: records, history, events, statuses.
 
 Owns every SELECT that is not part of a write, and the check that what is read is what was written. Must
 not write. Invariant: nothing read is believed that contradicts its digest, its hash or its sequence; it
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +18,7 @@ from sqlalchemy import bindparam, func, select
 from deployer.adapters.store import codec, schema
 from deployer.adapters.store.errors import StoreCorrupt
 from deployer.adapters.store.sqlite import Database
-from deployer.adapters.store.tables import CHAINED, EVENTS, OUTBOX, RECORDS, RELEASES, ROLLOUTS, VIEWS
+from deployer.adapters.store.tables import CHAINED, EVENTS, RECORDS, RELEASES, ROLLOUTS, VIEWS
 from deployer.core import chain
 from deployer.core.commands import GoodRelease
 from deployer.core.events import Event, Started
@@ -28,6 +27,7 @@ from deployer.core.record import Record, Result
 from deployer.core.types import ServeConfig
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy import Row
@@ -55,9 +55,6 @@ CHAIN = [EVENTS.c[name] for name in (*CHAINED, "previous_hash", "hash")]
 _RECORD = select(RECORDS.c.sequence, RECORDS.c.data).where(RECORDS.c.environment == bindparam("environment"))
 _LAST = select(func.max(EVENTS.c.sequence)).where(EVENTS.c.environment == bindparam("environment"))
 _CONFIG = select(RELEASES.c.config).where(RELEASES.c.digest == bindparam("digest"))
-_UNDELIVERED = (
-    select(OUTBOX).where(OUTBOX.c.delivered_at.is_(None)).order_by(OUTBOX.c.id).limit(bindparam("count"))
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +67,6 @@ class StoredEvent:
     event: Event
     previous_hash: str
     hash: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxRow:
-    """A message that is not delivered yet. `id` lets a receiver drop a repeated one."""
-
-    id: int
-    event_id: int
-    created_at: datetime
-    environment: str
-    message: str
-    attempts: int
 
 
 class SqlReader:
@@ -257,22 +242,6 @@ class SqlReader:
         except ValueError as error:
             message = f"{self._database.path}: cannot read the published status: {error}. Restore a backup."
             raise StoreCorrupt(message) from error
-
-    def undelivered(self, limit: int) -> list[OutboxRow]:
-        """The oldest messages that are not delivered yet."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_UNDELIVERED, {"count": limit}).all()
-        return [
-            OutboxRow(
-                id=row.id,
-                event_id=row.event_id,
-                created_at=codec.unstamp(row.created_at),
-                environment=row.environment,
-                message=row.message,
-                attempts=row.attempts,
-            )
-            for row in rows
-        ]
 
     def _read_config(self, digest: str) -> ServeConfig:
         with self._database.reading() as connection:

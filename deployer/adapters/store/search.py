@@ -10,6 +10,7 @@ same however many are added after it, and clocks that go back do not matter.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,12 +48,19 @@ T = TypeVar("T")
 _SHORT = 20_000
 """Events of a period that are sorted sooner (10 ms) than others are walked through."""
 
-_MORE = 4
-"""Times as many rollouts in each further part of the log, where the first did not have the whole page."""
+_MORE = 16
+"""Times as many rollouts in each further part of the log, where the first did not have the whole page. Each
+part asks for the rollouts before it in every environment, so a rare result must not take many of them."""
+
+_REST = 3
+"""From this part on all that is left is one part: to find where the next would end takes a walk through all
+rollouts. But for rollouts that ended well, which are most of them."""
 
 _NEWEST = select(func.max(EVENTS.c.id))
 # `+ 0`, or SQLite would walk the table from its end to find the greatest, row by row.
 _LAST_BEFORE = select(func.max(EVENTS.c.id.op("+")(0))).where(EVENTS.c.at < bindparam("until"))
+_ALL_SINCE = select(func.count(), func.min(EVENTS.c.id.op("+")(0))).where(EVENTS.c.at >= bindparam("until"))
+_AT = select(EVENTS.c.at).where(EVENTS.c.id == bindparam("id"))
 # Not DISTINCT: SQLite would walk the whole index of environments for it.
 _CHANGED = select(EVENTS.c.environment).where(EVENTS.c.id > bindparam("after"))
 
@@ -287,9 +295,11 @@ class Search:
         last = None if known.end is None else known.end + 1
         high = min((one for one in (wanted.before, last) if one is not None), default=None)
         place, count = high if wanted.after is None else wanted.after + 1, limit
-        while True:
-            with self._database.reading() as connection:
-                edge = connection.execute(ended.edge(wanted, place, count)).scalar_one_or_none()
+        for number in itertools.count(1):
+            edge = None
+            if number < _REST or wanted.result == Result.GOOD.value:
+                with self._database.reading() as connection:
+                    edge = connection.execute(ended.edge(wanted, place, count)).scalar_one_or_none()
             low_high = (place, edge) if is_forward else (edge, place)
             yield replace(known, low=low_high[0] or 0, high=low_high[1])
             if edge is None or (is_forward and high is not None and edge >= high):
@@ -317,9 +327,17 @@ class Search:
         """
         if wanted.until is None or self._are_few([EVENTS.c.at >= codec.stamp(wanted.until)]):
             return None
+        until = {"until": codec.stamp(wanted.until)}
         with self._database.reading() as connection:
+            newest = connection.execute(_NEWEST).scalar_one() or 0
+            middle = connection.execute(_AT, {"id": newest // 2}).scalar_one_or_none()
+            if middle is not None and middle < until["until"]:
+                # The shorter part is walked: if no clock went back, what came later has all the last ids.
+                count, first = connection.execute(_ALL_SINCE, until).one()
+                if first == newest - count + 1:
+                    return int(first) - 1
             # 0 if there is none, as no event has this id.
-            return connection.execute(_LAST_BEFORE, {"until": codec.stamp(wanted.until)}).scalar_one() or 0
+            return connection.execute(_LAST_BEFORE, until).scalar_one() or 0
 
     # --- decoding --------------------------------------------------------------------------------------
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from deployer.adapters.store import codec, schema
+from deployer.adapters.store import codec, outbox, schema
 from deployer.adapters.store.errors import Conflict, StoreCorrupt, StoreUnavailable
 from deployer.adapters.store.reader import CHAIN, SqlReader, digest_of
 from deployer.adapters.store.sqlite import Database
@@ -25,7 +24,6 @@ from deployer.adapters.store.tables import (
     CHAINED,
     EVENTS,
     MENTIONS,
-    OUTBOX,
     RECORDS,
     RELEASES,
     ROLLOUTS,
@@ -51,9 +49,11 @@ from deployer.core.record import evolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from deployer.core.events import Event
     from deployer.core.history import Entry
+    from deployer.core.messages import Told
     from deployer.core.record import Record
 
 _LOOKS_SECONDS = 10.0
@@ -78,10 +78,6 @@ _KEEP_RECORD = update(RECORDS).where(
 _ROLLOUTS = select(ROLLOUTS.c.id, ROLLOUTS.c.data).where(ROLLOUTS.c.id.in_(bindparam("ids", expanding=True)))
 _ADD_ROLLOUT = insert(ROLLOUTS)
 _KEEP_ROLLOUT = update(ROLLOUTS).where(ROLLOUTS.c.id == bindparam("name"))
-_ADD_MESSAGE = insert(OUTBOX)
-_KEEP_MESSAGES = update(OUTBOX).where(OUTBOX.c.id.in_(bindparam("ids", expanding=True)))
-_DELIVERED = _KEEP_MESSAGES.values(delivered_at=bindparam("now"), attempts=OUTBOX.c.attempts + 1)
-_NOT_DELIVERED = _KEEP_MESSAGES.values(attempts=OUTBOX.c.attempts + 1)
 _ADD_VIEW = insert(VIEWS)
 _KEEP_VIEW = update(VIEWS).where(VIEWS.c.environment == bindparam("name"))
 
@@ -116,7 +112,7 @@ class SqlStore(SqlReader):
             raise
         return store
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """Append events to the history that `record` is the fold of, and return what they make of it.
 
         Once it returns: events, the new record, the rollout rows, the contents of new releases and one
@@ -137,15 +133,23 @@ class SqlStore(SqlReader):
             _keep_mentions(connection, events, ids)
             self._keep_rollouts(connection, events, ids)
             self._keep_record(connection, record, after, cached)
-            for message in messages:
-                _announce(connection, record, events[-1], ids[-1], message)
+            at = codec.stamp(events[-1].at)
+            outbox.write(connection, record.environment, messages, at=at, event_id=ids[-1])
         return after
 
-    def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
+    def publish(
+        self,
+        environment: str,
+        view: dict[str, Any],
+        at: datetime,
+        messages: Sequence[Told] = (),
+        sequence: int = 0,
+    ) -> None:
         """Keep the status for those who read while the daemon is down. Not part of the audit log.
 
-        A changed view is durable once it returns. An unchanged one only has its time refreshed, later and
-        together with others, so this is cheap enough for every pass.
+        A changed view is durable once it returns, with the messages that it makes true if the log still ends
+        at `sequence`. An unchanged one tells nothing new, and only has its time refreshed, later and together
+        with others: cheap enough for every pass.
         """
         data, when = json.dumps(view), codec.stamp(at)
         with self._views_lock:
@@ -158,18 +162,10 @@ class SqlStore(SqlReader):
         with self._database.writing() as connection:
             if changed:
                 _keep_view(connection, environment, when, data)
+                if messages:
+                    outbox.write_observed(connection, environment, messages, at=when, sequence=sequence)
             connection.execute(_KEEP_VIEW, [{"name": name, "at": when} for name, when in looks.items()])
         self._published[environment] = data
-
-    def mark_delivered(self, ids: Sequence[int]) -> None:
-        """These messages were taken by their receiver: durable once it returns."""
-        with self._database.writing() as connection:
-            connection.execute(_DELIVERED, {"ids": list(ids), "now": codec.stamp(datetime.now(UTC))})
-
-    def mark_failed(self, ids: Sequence[int]) -> None:
-        """These messages were not taken; they stay, with one attempt more. Durable once it returns."""
-        with self._database.writing() as connection:
-            connection.execute(_NOT_DELIVERED, {"ids": list(ids)})
 
     def _newest_hash(self, connection: Connection, record: Record) -> str:
         """The hash that the next event must follow, if the log still ends where `record` does."""
@@ -313,19 +309,6 @@ def _mentioned(event: Event) -> tuple[str, str]:
             return event.commit, ""
         case _:
             return "", ""
-
-
-def _announce(connection: Connection, record: Record, last: Event, last_id: int, message: str) -> None:
-    connection.execute(
-        _ADD_MESSAGE,
-        {
-            "event_id": last_id,
-            "created_at": codec.stamp(last.at),
-            "environment": record.environment,
-            "message": message,
-            "attempts": 0,
-        },
-    )
 
 
 def _values(entry: Entry) -> dict[str, Any]:

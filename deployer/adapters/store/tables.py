@@ -124,12 +124,50 @@ OUTBOX = Table(
     Column("created_at", Text, nullable=False),
     Column("environment", Text, nullable=False),
     Column("message", Text, nullable=False),
-    Column("delivered_at", Text),
-    Column("attempts", Integer, nullable=False),
-    Index("outbox_delivered_at_id", "delivered_at", "id"),
+    Column("kind", Text, nullable=False),
+    Column("audience", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("mark", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Index("outbox_audience_id", "audience", "id"),
+    # Whether there is a newer one of the same key is asked of every message that is read.
+    Index("outbox_audience_key_id", "audience", "key", "id"),
     sqlite_autoincrement=True,
 )
-"""Messages to deliver at least once."""
+"""Messages to deliver at least once: see `deployer.core.messages`."""
+
+TARGETS = Table(
+    "targets",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Text),
+    Column("last_error", Text, nullable=False),
+    Column("delivered_at", Text),
+)
+"""How far each target is: what is for it, up to `cursor`, is delivered unless `deliveries` says otherwise.
+`attempts` failed since the last success, because the target takes nothing; it is asked again at `next_at`."""
+
+DELIVERIES = Table(
+    "deliveries",
+    METADATA,
+    Column(
+        "outbox_id",
+        ID,
+        ForeignKey("outbox.id", name="deliveries_outbox_id_fkey"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("target", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Text, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Index("deliveries_target_state_next_at", "target", "state", "next_at"),
+)
+"""The messages up to a target's cursor that it did not take: `pending` ones are tried again at `next_at`,
+`dead` ones only when a person asks for it."""
 
 VIEWS = Table(
     "views",

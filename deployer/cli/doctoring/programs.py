@@ -54,6 +54,10 @@ def needed(settings: Settings) -> dict[str, str]:
     for name, repository in settings.repositories.items():
         if is_ssh(repository.url):
             found.setdefault("ssh", f"repository {name}")
+    if settings.audit is not None:
+        if settings.audit.push is not None and is_ssh(settings.audit.push.url):
+            found.setdefault("ssh", "audit.push")
+        found.setdefault("ssh-keygen", "the checkpoints of the audit log")
     for name, environment in settings.environments.items():
         wanted = environment.signatures
         if wanted.verify != "none" and wanted.allowed_signers_file is not None:

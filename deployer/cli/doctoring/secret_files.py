@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from deployer.cli.doctoring.finding import Check, fail, ok, skip
 from deployer.cli.doctoring.site import LOCAL_SECONDS, user
-from deployer.core import webhooks
+from deployer.core import ssh_keys, webhooks
 from deployer.core.sentences import sentence
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from deployer.cli.doctoring.finding import Finding
     from deployer.cli.doctoring.site import Site
-    from deployer.settings import Repository, Settings, Write
+    from deployer.settings import Audit, AuditPush, Repository, Settings, Write
 
     Judge = Callable[[bytes], Finding | None]
     _File = tuple[str, Path | None, bool, Judge]
@@ -87,9 +87,21 @@ def named(settings: Settings) -> Iterator[tuple[str, Path, bool, Judge]]:
         for setting, path, is_secret, judge in files:
             if path is not None:
                 yield f"{name}: {setting}", path, is_secret, judge
+    if settings.audit is not None:
+        for setting, path, is_secret, judge in _of_audit(settings.audit):
+            if path is not None:
+                yield setting, path, is_secret, judge
 
 
-def _for_access(way: Repository | Write) -> list[_File]:
+def _of_audit(audit: Audit) -> Iterator[_File]:
+    """What signs, and what lets the daemon in to push what was signed."""
+    yield "audit.key_file", audit.key_file, True, signing_key
+    if audit.push is not None:
+        for setting, path, is_secret, judge in _for_access(audit.push):
+            yield f"audit.push.{setting}", path, is_secret, judge
+
+
+def _for_access(way: Repository | Write | AuditPush) -> list[_File]:
     """What lets the daemon in, to read or to push."""
     app = way.github_app
     return [
@@ -128,6 +140,15 @@ def private_key(content: bytes) -> Finding | None:
         return fail(
             "its key needs a passphrase, which nobody is asked for", "Make a key without a passphrase."
         )
+    return None
+
+
+def signing_key(content: bytes) -> Finding | None:
+    """A key that ssh-keygen signs checkpoints with."""
+    try:
+        ssh_keys.private_key(content.decode("ascii", "replace"))
+    except ssh_keys.InvalidKeys as error:
+        return fail(str(error), "Make another: `ssh-keygen -t ed25519 -N ''`.")
     return None
 
 

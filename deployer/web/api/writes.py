@@ -124,7 +124,7 @@ def router(site: Site) -> APIRouter:
         return service.sync(
             environment,
             skip=order.skip,
-            may_override=one.may(Right.ADMINISTER, environment),
+            may_override=one.may(Right.OVERRIDE, environment),
             digest=order.digest,
             actor=actor(one, order.by),
             reason=order.reason,

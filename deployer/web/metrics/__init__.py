@@ -3,7 +3,7 @@
 Owns the names, the labels and the help of every metric (docs/metrics.md is made of them). Must not decide
 anything, nor be needed for anything to work. Invariant: names end in their base unit; no label holds a
 commit, a digest or a text of somebody else; a scrape costs one small query of the store, however long the
-history is; and a store that cannot be read costs it two metrics, not the others.
+history is; and a store that cannot be read costs it those of the outbox, not the others.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 import sqlite3
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
@@ -27,8 +28,15 @@ from prometheus_client import (
 from deployer import __version__
 from deployer.adapters.store import StoreError
 from deployer.adapters.store.figures import Figures
+from deployer.engine.outbox import LogTarget
 from deployer.web.metrics import fleet
-from deployer.web.metrics.collectors import GitCollector, Sources, StoreCollector
+from deployer.web.metrics.collectors import (
+    AnchorCollector,
+    GitCollector,
+    OutboxCollector,
+    Sources,
+    StoreCollector,
+)
 from deployer.web.metrics.family import CONTENT_TYPE, Family
 from deployer.web.metrics.fleet import Fleet
 from deployer.web.metrics.route import router
@@ -50,6 +58,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
+    from deployer.core.anchoring import Anchorage
     from deployer.core.events import Event
     from deployer.core.record import Record
     from deployer.core.status import Status
@@ -64,6 +73,8 @@ _LATE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 
 
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """A commit is one fsync: 1 ms on a good disk, 10 ms on a slow one."""
+
+_LOG_ALONE = MappingProxyType({LogTarget.name: LogTarget.audience})
 
 log = structlog.get_logger(__name__)
 
@@ -89,9 +100,15 @@ class Metrics:
         store_path: Path,
         queue_depth: Callable[[], int],
         subscribers: Callable[[], int],
+        targets: Mapping[str, str] = _LOG_ALONE,
+        deliveries: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        anchored: Callable[[], Anchorage] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Begin with what the store knows, if it can be read. `schemes`: of the webhooks, by repository.
+
+        `targets` of the outbox have each its audience; `deliveries` are `deployer.engine.outbox.Outbox`'s.
+        `anchored` tells how far the log is anchored, where it is.
 
         Close it when the store is closed.
         """
@@ -115,10 +132,14 @@ class Metrics:
         )
         for collector in (
             GitCollector(repositories, sources, now),
-            StoreCollector(self._figures, self._failures, now),
+            StoreCollector(self._figures),
+            OutboxCollector(self._figures, targets, deliveries, self._failures, now),
         ):
             self._families += collector.families
             self.registry.register(collector)
+        self._families += AnchorCollector.families
+        if anchored is not None:
+            self.registry.register(AnchorCollector(anchored, self._figures, self._failures, now))
         for metric in ProcessCollector(registry=self.registry).collect():
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
             kind: Literal["counter", "gauge"] = "counter" if metric.type == "counter" else "gauge"

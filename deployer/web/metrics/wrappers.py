@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from deployer.core.events import Event
+    from deployer.core.messages import Told
     from deployer.core.record import Record
     from deployer.engine.ports import Store
     from deployer.engine.reconcile import Outcome
@@ -120,14 +121,21 @@ class TimedStore:
         """As the store does."""
         return self._counted("load", lambda: self._store.load(environment))
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """As the store does."""
         with self._commits.time():
             return self._counted("commit", lambda: self._store.commit(record, events, messages))
 
-    def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
+    def publish(
+        self,
+        environment: str,
+        view: dict[str, Any],
+        at: datetime,
+        messages: Sequence[Told] = (),
+        sequence: int = 0,
+    ) -> None:
         """As the store does."""
-        self._counted("publish", lambda: self._store.publish(environment, view, at))
+        self._counted("publish", lambda: self._store.publish(environment, view, at, messages, sequence))
 
     def _counted(self, operation: str, call: Callable[[], _T]) -> _T:
         try:

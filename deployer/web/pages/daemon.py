@@ -32,7 +32,13 @@ def router(parts: Parts) -> APIRouter:
 
     @router.get("/doctor", dependencies=[needs(Right.ADMINISTER, everywhere=True)])
     def doctor(request: Request) -> HTMLResponse:
-        return render.page(request, "doctor.html", title="Doctor", found=models.doctor())
+        return render.page(
+            request,
+            "doctor.html",
+            title="Doctor",
+            found=models.doctor(),
+            outbox=parts.site.outbox.listed(),
+        )
 
     @router.get("/settings", dependencies=[needs(Right.ADMINISTER, everywhere=True)])
     def settings(request: Request) -> HTMLResponse:

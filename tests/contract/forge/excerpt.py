@@ -27,6 +27,8 @@ OPERATIONS = {
     f"{_REPO}/commits/{{ref}}/status": ("get",),
     f"{_REPO}/commits/{{ref}}/check-runs": ("get",),
     f"{_REPO}/statuses/{{sha}}": ("post",),
+    f"{_REPO}/deployments": ("get", "post"),
+    f"{_REPO}/deployments/{{deployment_id}}/statuses": ("post",),
 }
 
 _NOISE = {

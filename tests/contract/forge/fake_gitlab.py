@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from tests.contract.forge.server import (
     FakeForge,
     Pull,
     Reply,
+    Shown,
     WrongRequest,
     expect_keys,
     expect_query,
@@ -25,10 +27,16 @@ _PAGES = {"page", "per_page"}
 _STATES = {"pending", "running", "success", "failed", "canceled", "skipped"}
 """That a status can be set to: docs.gitlab.com/api/commits/#set-the-pipeline-status-of-a-commit."""
 
-_OURS = {"failed": "failure", "running": "pending"}
+_DEPLOYED = {"running", "success", "failed", "canceled"}
+"""docs.gitlab.com/api/deployments/#create-a-deployment."""
+
+_OURS = {"failed": "failure"}
 
 _EVENTS = {"pending": "enqueue", "running": "run", "success": "success", "failed": "drop"}
 
+
+_REFUSED = {("pending", "pending"), ("running", "pending"), ("running", "running")}
+"""What is there, and what is asked for."""
 
 _REVIEWED = {
     "approved": "approved",
@@ -100,6 +108,12 @@ class FakeGitLab(FakeForge):
                 return Reply(value=self._page(found, asked, "per_page", 20))
             case "POST", "statuses", commit:
                 return self._post_status(commit, asked)
+            case "GET", "deployments":
+                return self._deployments(asked)
+            case "POST", "deployments":
+                return self._post_deployment(asked)
+            case "PUT", "deployments", number:
+                return self._put_deployment(int(number), asked)
             case _:
                 message = "no such operation"
                 raise WrongRequest(message)
@@ -183,15 +197,15 @@ class FakeGitLab(FakeForge):
         allowed = {"ref", "name", "context", "target_url", "description", "coverage", "pipeline_id"}
         body = expect_keys(asked, required={"state"}, allowed=allowed)
         state, name = body["state"], body.get("name") or body.get("context") or "default"
-        if state not in _STATES or len(body.get("target_url", "")) > 255:
-            message = "state does not have a valid value, or target_url is too long"
+        if state not in _STATES or max(len(body.get(key, "")) for key in ("target_url", "description")) > 255:
+            message = "state does not have a valid value, or target_url or description is too long"
             raise WrongRequest(message)
         if re.fullmatch(r"[0-9a-f]{40}", commit) is None:
             return Reply(status=404, value={"message": "404 Commit Not Found"})
         held = self.statuses(commit).get(name)
         # Only what is under way already is refused; after an end a new one begins (measured by others).
-        if held is not None and held[0] == "pending" == _OURS.get(state, state):
-            event = f"Cannot transition status via :{_EVENTS[state]} from :pending"
+        if held is not None and (held[0], state) in _REFUSED:
+            event = f"Cannot transition status via :{_EVENTS[state]} from :{held[0]}"
             return Reply(status=400, value={"message": f"{event} (Reason(s): Status cannot transition)"})
         self.add_check(
             commit,
@@ -202,6 +216,40 @@ class FakeGitLab(FakeForge):
             is_run=False,
         )
         return Reply(status=201, value=_status(self.checks[-1]))
+
+    def _deployments(self, asked: Asked) -> Reply:
+        expect_query(asked, _PAGES | {"environment", "order_by", "sort", "status"})
+        # docs.gitlab.com/api/deployments: by default the oldest come first.
+        found = sorted(self.deployments, key=lambda one: one.id, reverse=asked.query.get("sort") == "desc")
+        found = [one for one in found if asked.query.get("environment", one.environment) == one.environment]
+        return Reply(value=[_deployment(one) for one in self._page(found, asked, "per_page")])
+
+    def _post_deployment(self, asked: Asked) -> Reply:
+        told = dict(asked.body)
+        is_tag = told.pop("tag", None)
+        wanted = {"environment", "sha", "ref", "status"}
+        body = expect_keys(replace(asked, body=told), required=wanted, allowed=set())
+        if body["status"] not in _DEPLOYED or not isinstance(is_tag, bool):
+            message = "status does not have a valid value, or tag is invalid"
+            raise WrongRequest(message)
+        made = Shown(
+            id=next(self._ids),
+            commit=body["sha"],
+            environment=body["environment"],
+            ref=body["ref"],
+            states=[body["status"]],
+        )
+        self.deployments.append(made)
+        return Reply(status=201, value=_deployment(made))
+
+    def _put_deployment(self, number: int, asked: Asked) -> Reply:
+        body = expect_keys(asked, required={"status"}, allowed=set())
+        (one,) = [one for one in self.deployments if one.id == number]
+        if body["status"] not in _DEPLOYED or one.states[-1] == body["status"]:
+            said = f'Cannot transition status via :run from "{one.states[-1]}"'
+            return Reply(status=400, value={"message": said})
+        one.states.append(body["status"])
+        return Reply(value=_deployment(one))
 
     def _shown(self, pull: Pull) -> dict[str, Any]:
         is_merged = pull.state == "merged"
@@ -225,6 +273,19 @@ class FakeGitLab(FakeForge):
             "squash_commit_sha": None,
             "web_url": f"{WEB}/{self.project}/-/merge_requests/{pull.number}",
         }
+
+
+def _deployment(one: Shown) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "iid": one.id,
+        "ref": one.ref,
+        "sha": one.commit,
+        "status": one.states[-1],
+        "created_at": "2026-01-01T12:00:00.000Z",
+        "environment": {"id": 9, "name": one.environment},
+        "deployable": None,
+    }
 
 
 def _state(pull: Pull) -> str:

@@ -13,6 +13,7 @@ from tests.contract.forge.fake_gitea import FakeGitea
 from tests.contract.forge.fake_gitlab import FakeGitLab
 from tests.contract.forge.mock_github import MockGitHub
 from tests.contract.forge.server import FakeForge
+from tests.support.canaries import plain_canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PROJECT", "TOKEN", "FakeForge", "serving"]
 
 PROJECT = "ml/serve-configs"
-TOKEN = "ghp_canaryOfTheForge"
+TOKEN = plain_canary("forge")
 
 
 @contextmanager

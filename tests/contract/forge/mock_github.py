@@ -15,6 +15,7 @@ from tests.contract.forge.server import (
     Given,
     Pull,
     Reply,
+    Shown,
     WrongRequest,
     parts_of,
     stamp,
@@ -79,6 +80,9 @@ class MockGitHub(FakeForge):
             ("GET", "commits/{ref}/status"): self._status,
             ("GET", "commits/{ref}/check-runs"): self._runs,
             ("POST", "statuses/{sha}"): self._post_status,
+            ("GET", "deployments"): self._deployments,
+            ("POST", "deployments"): self._post_deployment,
+            ("POST", "deployments/{deployment_id}/statuses"): self._post_deployment_status,
         }[operation.method, name]
 
     # --- pull requests -----------------------------------------------------------------------------------
@@ -168,6 +172,56 @@ class MockGitHub(FakeForge):
         )
         made = self._simple_status(self.checks[-1])
         return Reply(status=201, value=self._like("status", {**made, "creator": self._user(self.me)}))
+
+    # --- deployments -------------------------------------------------------------------------------------
+
+    def _deployments(self, operation: Operation, asked: Asked) -> Reply:
+        found = [
+            one
+            for one in reversed(self.deployments)
+            if asked.query.get("sha", one.commit) == one.commit
+            and asked.query.get("environment", one.environment) == one.environment
+        ]
+        return Reply(value=[self._deployment(one) for one in self._page(found, asked, "per_page")])
+
+    def _post_deployment(self, operation: Operation, asked: Asked) -> Reply:
+        body = asked.body
+        if body.get("auto_merge", True) or body.get("required_contexts") != []:
+            return Reply(status=409, value={"message": "Conflict: a required status is not green"})
+        made = Shown(
+            id=next(self._ids),
+            commit=body["ref"],
+            environment=body.get("environment", "production"),
+            ref=body["ref"],
+            payload=body.get("payload", ""),
+            task=body.get("task", "deploy"),
+        )
+        self.deployments.append(made)
+        return Reply(status=201, value=self._deployment(made))
+
+    def _post_deployment_status(self, operation: Operation, asked: Asked) -> Reply:
+        body = asked.body
+        if len(body.get("description") or "") > _DESCRIPTION_CHARACTERS:
+            message = "description is too long (maximum is 140 characters)"
+            raise WrongRequest(message)
+        found = [one for one in self.deployments if str(one.id) == operation.values["deployment_id"]]
+        if not found:
+            return _invalid("DeploymentStatus", "missing", "No such deployment")
+        found[0].states.append(body["state"])
+        found[0].said.append(body)
+        value = self._like("deployment-status", {"id": next(self._ids), "state": body["state"]})
+        return Reply(status=201, value=value)
+
+    def _deployment(self, one: Shown) -> Any:
+        ours = {
+            "id": one.id,
+            "sha": one.commit,
+            "ref": one.ref,
+            "environment": one.environment,
+            "payload": one.payload,
+            "task": one.task,
+        }
+        return self._like("deployment", ours)
 
     # --- as GitHub shows them ----------------------------------------------------------------------------
 

@@ -74,6 +74,20 @@ class Check:
     by: int = 1
 
 
+@dataclass(kw_only=True)
+class Shown:
+    """A deployment. `states` are all that it was told, with the words and the links."""
+
+    id: int
+    commit: str
+    environment: str
+    ref: str
+    payload: Any = None
+    task: str = "deploy"
+    states: list[str] = field(default_factory=list)
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """A request."""
@@ -117,6 +131,7 @@ class FakeForge(ABC):
         self.pulls: list[Pull] = []
         self.reviews: list[Given] = []
         self.checks: list[Check] = []
+        self.deployments: list[Shown] = []
         self.requests: list[Asked] = []
         self.problems: list[str] = []
         self.down = False

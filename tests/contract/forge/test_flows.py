@@ -462,14 +462,37 @@ def test_a_status_is_set_and_seen_among_the_checks(asking: Forge, fake: FakeForg
     assert fake.statuses(COMMIT) == {"deployer/production": ("failure", "held", None)}
 
 
+def test_each_state_is_told_in_the_words_of_the_forge(asking: Forge, fake: FakeForge, kind: Kind) -> None:
+    """What is under way, and what was given up: only GitLab has words of its own for both."""
+    words = []
+    for state in State:
+        asking.set_status(COMMIT, context=f"c/{state}", state=state, description="", url=None)
+        words.append(fake.statuses(COMMIT)[f"c/{state}"][0])
+
+    given_up = {"github": "error", "gitlab": "canceled", "gitea": "warning"}[kind]
+    running = "running" if kind == "gitlab" else "pending"
+    assert words == ["success", "pending", "failure", running, given_up]
+
+
+def test_what_waits_may_go_on_and_end(asking: Forge, fake: FakeForge) -> None:
+    """From each state to the next that a rollout has, and from an end to a new beginning."""
+    way = [State.PENDING, State.RUNNING, State.RUNNING, State.FAILURE, State.RUNNING, State.SUCCESS]
+    for state in (*way, State.RUNNING, State.CANCELLED, State.PENDING, State.SUCCESS):
+        asking.set_status(COMMIT, context="deployer/production", state=state, description="", url=None)
+
+    assert fake.statuses(COMMIT)["deployer/production"][0] == "success"
+
+
 def test_a_status_that_is_too_long_is_cut(asking: Forge, fake: FakeForge, kind: Kind) -> None:
     """GitHub refuses a description of more than 140 characters, GitLab a link of more than 255."""
     link = "https://deployer.example/" + "x" * 300
     asking.set_status(COMMIT, context="deployer", state=State.PENDING, description="é\n" * 200, url=link)
 
     ((_, description, url),) = fake.statuses(COMMIT).values()
-    assert len(description) == 140
+    most = 255 if kind == "gitlab" else 140
+    assert most - 1 <= len(description) <= most
     assert description.startswith("é é é")
+    assert description.endswith("é...")
     assert url == (None if kind == "gitlab" else link)
 
 

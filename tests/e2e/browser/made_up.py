@@ -121,6 +121,7 @@ def served(
             ready=lambda: None,
             promotions=cast("Any", promotions or pages_data.Promotable(lanes())),
             write=lambda _event: None,
+            outbox=cast("Any", pages_data.Letters()),
         )
         door = keys.door()
         render = pages.Renderer(now=now, strict=True)

@@ -47,6 +47,7 @@ from deployer.core.events import (
     RollbackAsked,
     Seen,
     Started,
+    StoreRestored,
     Superseded,
     SyncAsked,
     TokenCreated,
@@ -56,7 +57,14 @@ from deployer.core.record import Record, Rollout
 from deployer.core.status import Health, Mode, Status, Sync
 from deployer.core.types import Policy, Release
 from tests.support import build
-from tests.support.daemon_events import COMMAND_REFUSED, STARTED, STOPPED, TOKEN_CREATED, TOKEN_REVOKED
+from tests.support.daemon_events import (
+    COMMAND_REFUSED,
+    STARTED,
+    STOPPED,
+    STORE_RESTORED,
+    TOKEN_CREATED,
+    TOKEN_REVOKED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -215,6 +223,7 @@ SAID: Mapping[type, tuple[Event, str | None]] = {
     DaemonStopped: (STOPPED, "daemon deployer was stopped, in order."),
     TokenCreated: (TOKEN_CREATED, "daemon The token t3 of lin gives the role viewer in dev, staging."),
     TokenRevoked: (TOKEN_REVOKED, "daemon The token t3 of lin counts no more."),
+    StoreRestored: (STORE_RESTORED, "daemon The store was restored from a backup of 1,024 events."),
 }
 
 

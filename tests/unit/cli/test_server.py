@@ -272,7 +272,15 @@ def test_every_command_has_the_common_options_and_none_takes_a_token() -> None:
 @pytest.mark.parametrize("command", list(_IS_OF_THIS_MACHINE))
 def test_what_is_of_this_machine_refuses_it(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a sentence, in both places; but a variable is for the other commands."""
-    arguments = {"init": ["x"], "diff": ["a", "b"], "render": ["a"], "try": ["x"], "config": ["show"]}
+    arguments = {
+        "backup": ["x"],
+        "restore": ["x"],
+        "init": ["x"],
+        "diff": ["a", "b"],
+        "render": ["a"],
+        "try": ["x"],
+        "config": ["show"],
+    }
     rest = [*arguments.get(command, []), *(["bash"] if command == "completion" else [])]
     for words in (
         [command, "--server", "https://a.example", *rest],

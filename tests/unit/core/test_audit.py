@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from deployer.core import chain
 from deployer.core.audit import Anchor, StoreFacts, Verdict, shown, verify
 from deployer.core.checkpoint import SignedCheckpoint
+from deployer.core.merkle import Frontier
 from deployer.core.raw_log import RawEvent, UnreadableLog
 from tests.support.note_signer import NoteSigner
 from tests.support.raw_logs import ORIGIN, anchor, chained, facts, log
@@ -51,6 +52,52 @@ def test_an_intact_log_is_verified(names: list[str], data: st.DataObject) -> Non
     sizes = data.draw(st.lists(st.integers(0, len(events)), max_size=3))
 
     assert findings(events, *(anchor(events, size) for size in sizes), store=facts(events)) == []
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=20), st.data())
+def test_the_rest_of_a_log_is_verified_on_the_tree_before_it(names: list[str], data: st.DataObject) -> None:
+    """From wherever it begins; and whatever is changed in it is found, be it by the checkpoint."""
+    events = log(*names)
+    start = data.draw(st.integers(0, len(events)))
+    before = Frontier()
+    for event in events[:start]:
+        before.append(bytes.fromhex(event.hash))
+    kept = before.text
+    anchors = [anchor(events, size) for size in {0, start, len(events)}]
+    report = verify(events[start:], anchors=anchors, keys=[KEY], before=before)
+    assert (report.findings, report.events, before.text) == ((), len(events) - start, kept)
+    assert report.covered == len(events) - start
+
+    if start < len(events):
+        rest = chained([events[start]._replace(actor="Eve"), *events[start + 1 :]])
+        assert verify(rest, anchors=anchors, keys=[KEY], before=before).findings
+        short = verify(events[start:-1], anchors=anchors, keys=[KEY], before=before)
+        assert f"Event {len(events)} is missing" in short.findings[-1]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "why"), [(0, "was to come"), ("x", "is not a number"), (True, "is not a")]
+)
+def test_an_environment_that_is_new_to_the_rest_begins_with_a_number(sequence: Any, why: str) -> None:
+    """Or else its first event is held against the first that there can be."""
+    before = Frontier()
+    before.append(bytes.fromhex(LOG[0].hash))
+    found = verify([LOG[1]._replace(sequence=sequence)], before=before).findings
+
+    assert len(found) == 1
+    assert why in found[0]
+
+
+def test_a_store_that_cannot_be_read_has_its_fault_alone() -> None:
+    """Its log is not looked at, and checkpoints say nothing of it; but one that is nobody's is named."""
+    unreadable = StoreFacts(
+        records={}, rollouts={}, newest_id=0, faults=("It is damaged.",), is_readable=False
+    )
+    report = verify(LOG, anchors=[ANCHOR], keys=[KEY], store=unreadable)
+    assert (report.findings, report.events) == (("It is damaged.",), 0)
+
+    other = verify(LOG, anchors=[anchor(LOG, signer="eve")], keys=[KEY], store=unreadable)
+    assert other.findings[1:] == ("The checkpoint at anchors:8 is not signed with a key that was given.",)
 
 
 def test_the_report_has_the_counts() -> None:

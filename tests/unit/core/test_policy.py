@@ -284,8 +284,30 @@ def test_the_most_that_is_allowed() -> None:
 
 def test_no_repr_shows_what_a_check_sends() -> None:
     """It can hold a token, and a repr lands in logs."""
-    text = "checks: [{app: a, path: /, body: {token: hunter2}, expect: {json: {token: hunter2}}}]"
+    text = "checks: [{app: a, path: /, body: {of: hunter2}, expect: {json: {of: hunter2}}}]"
     assert "hunter2" not in repr(parse(text))
+
+
+@pytest.mark.parametrize(
+    ("check", "where"),
+    [
+        pytest.param("path: '/?api_key=hunter2'", "path", id="query"),
+        pytest.param("path: '/?of=https://ada:hunter2@example.com'", "path", id="login"),
+        pytest.param("path: /, body: {db_password: hunter2}", "body", id="body"),
+        pytest.param("path: /, body: [{of: 'https://ada:hunter2@example.com'}]", "body", id="login in body"),
+        pytest.param("path: /, expect: {json: {in: {token: hunter2}}}", "expect.json", id="answer"),
+    ],
+)
+def test_no_check_holds_a_secret(check: str, where: str) -> None:
+    """The event that starts a rollout has its checks, and nothing can be taken out of the log again."""
+    (found,) = refusals(f"checks: [{{app: a, {check}}}]")
+    assert f"checks[0].{where} holds what its name calls a secret" in found
+    assert "hunter2" not in found
+
+
+def test_a_short_value_is_no_secret() -> None:
+    """As everywhere: it could not be taken out of any text."""
+    assert parse("checks: [{app: a, path: '/?token=', body: {token: 3}}]").checks
 
 
 def test_every_problem_is_said_at_once() -> None:

@@ -137,7 +137,6 @@ class TestLegal:
             rollouts=1,
             seen=B,
             seen_at=at(0),
-            makers=B.revision.people[:1],
             good=B,
             good_rollout=ONE,
             good_at=at(10),

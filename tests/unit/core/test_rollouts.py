@@ -206,7 +206,7 @@ def test_a_rollback_says_what_it_answers() -> None:
     assert (event.follows, event.trigger, event.plan) == (
         "staging#2",
         "staging#2 failed",
-        '~ fruit: args.version unset -> "a", route_prefix "/fruit" -> unset | - math',
+        '~ fruit: args.api_key added, args.version unset -> "a", route_prefix "/fruit" -> unset | - math',
     )
 
 

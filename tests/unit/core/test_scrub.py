@@ -296,3 +296,42 @@ def test_plain_is_printable_and_settled(text: str) -> None:
     assert not any(c in once for c in "\x1b\x9b\x9d\r\x00\u202e\u2028")
     assert once.encode().decode() == once
     assert plain(once) == once
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"args": {"db_password": "hunter2!"}}, {"hunter2!"}),
+        ({"args": [{"api-key": {"of": ["hunter2!", 1]}}]}, {"hunter2!"}),
+        ({"args": {"max_tokens": 123456}}, set()),
+        ({"args": {"at": "postgres://ada:hunter%202@db/x"}}, {"ada:hunter%202", "hunter%202", "hunter 2"}),
+        ({"args": {"at": "postgres://postgres@db/x"}}, set()),
+        ({"args": {"at": "https://ghp_0123456789abcdef@git/x"}}, {"ghp_0123456789abcdef"}),
+        ({"args": {"at": "https://x/?v=1&access_token=hunter%202&w=2"}}, {"hunter%202", "hunter 2"}),
+        ({"args": {"at": "https://x/?version=hunter2"}}, set()),
+    ],
+)
+def test_what_a_key_or_a_url_says_to_be_a_secret(body: dict[str, Any], expected: set[str]) -> None:
+    """Wherever it stands in a config, or in what Serve answers."""
+    assert secrets_of(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("GET /x?api_key=abc&v=1", f"GET /x?api_key={REDACTED}&v=1"),
+        ("https://x/?v=1&session_token=a%20b#top", f"https://x/?v=1&session_token={REDACTED}#top"),
+        ("/x?max_tokens=5&version=2", "/x?max_tokens=5&version=2"),
+    ],
+)
+def test_tokens_in_urls_go_too(text: str, expected: str) -> None:
+    """By the name of the parameter, whatever its value is."""
+    assert scrub(text, frozenset()) == expected
+
+
+def test_of_many_secrets_each_is_found() -> None:
+    """Also where it is looked first which can be there at all; the longest first."""
+    secrets = frozenset({f"secret-{number:03}" for number in range(200)} | {"secret-007-and-more"})
+    text = "secret-007-and-more, secret-199; secret-200"
+    assert scrub(text, secrets) == f"{REDACTED}, {REDACTED}; secret-200"
+    assert scrub("", secrets) == ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.ssh_keys import InvalidKeys, PublicKey, public_keys, string
+from deployer.core.ssh_keys import InvalidKeys, PublicKey, private_key, public_keys, string
+from tests.support.note_signer import NoteSigner
 
 # Made by ssh-keygen, as is the fingerprint.
 ADA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOji0FmO3ZrsISHv/1O7sx1CT+J0ybmA9BYWXYtJPuQn"
@@ -107,3 +111,41 @@ def test_any_other_text_is_refused(text: str) -> None:
 def test_a_string_has_its_length_before_it() -> None:
     """Four bytes, the highest first."""
     assert string(b"ab") == b"\0\0\0\2ab"
+
+
+# --- private keys: their public half ----------------------------------------------------------------------
+
+_KEY_LINES = ("-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----")
+
+
+def _private(cipher: bytes = b"none", kind: bytes = b"ssh-ed25519", raw: bytes | None = None) -> str:
+    """A file as ssh-keygen writes one, without what is secret in it: that is never looked at."""
+    key = string(kind) + string(NoteSigner("ada").key.raw if raw is None else raw)
+    head = b"openssh-key-v1\0" + string(cipher) + string(b"none") + string(b"") + (1).to_bytes(4, "big")
+    return "\n".join(
+        [_KEY_LINES[0], base64.b64encode(head + string(key) + string(b"")).decode(), _KEY_LINES[1]]
+    )
+
+
+def test_the_public_half_of_a_private_key() -> None:
+    """`tests/unit/test_settings_audit.py` does it with what ssh-keygen writes."""
+    assert private_key(_private()) == NoteSigner("ada").key
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it holds no private key in the form that ssh-keygen writes"),
+        ("ssh-ed25519 AAAA\n", "it holds no private key in the form that ssh-keygen writes"),
+        ("\n".join(_KEY_LINES), "it holds no private key in the form that ssh-keygen writes"),
+        ("\n".join([_KEY_LINES[0], "%", _KEY_LINES[1]]), "is no private key: is it whole?"),
+        ("\n".join([_KEY_LINES[0], "AAAA", _KEY_LINES[1]]), "is no private key: is it whole?"),
+        (_private(cipher=b"aes256-ctr"), "its key has a passphrase, and nobody is there to type it"),
+        (_private(kind=b"ssh-rsa"), "its key is of another kind, and only ssh-ed25519 is taken"),
+        (_private(raw=bytes(32)), "its key is of another kind, and only ssh-ed25519 is taken"),
+    ],
+)
+def test_a_private_key_that_cannot_sign_is_refused(text: str, why: str) -> None:
+    """With what is wrong."""
+    with pytest.raises(InvalidKeys, match=re.escape(why)):
+        private_key(text)

@@ -48,7 +48,14 @@ from deployer.core.status import _phase, status, view
 from deployer.core.telling import CheckResult, says, story, unseen
 from deployer.core.types import Check, Policy, Release
 from tests.support.build import applied, at, desired, live, observed, record_of, release, started
-from tests.support.daemon_events import COMMAND_REFUSED, STARTED, STOPPED, TOKEN_CREATED, TOKEN_REVOKED
+from tests.support.daemon_events import (
+    COMMAND_REFUSED,
+    STARTED,
+    STOPPED,
+    STORE_RESTORED,
+    TOKEN_CREATED,
+    TOKEN_REVOKED,
+)
 
 ROLLOUT = "staging#1"
 SOURCE = LogSource(replica="r1", node_id="n1", path="serve/r1.log")
@@ -206,6 +213,20 @@ SENTENCES: list[tuple[Event, str]] = [
         f"The token t3 of lin gives the role viewer in every environment, until {at(0):%Y-%m-%d %H:%M} UTC.",
     ),
     (TOKEN_REVOKED, "The token t3 of lin counts no more."),
+    (STORE_RESTORED, "The store was restored from a backup of 1,024 events."),
+    (
+        replace(STORE_RESTORED, lost=1, signed=1025),
+        "The store was restored from a backup of 1,024 events; 1 event after them was given up.",
+    ),
+    (
+        replace(STORE_RESTORED, events=1, lost=1200),
+        "The store was restored from a backup of 1 event; 1,200 events after them were given up.",
+    ),
+    (
+        replace(STORE_RESTORED, lost=None),
+        "The store was restored from a backup of 1,024 events; what came after them could not be counted, and"
+        " was given up.",
+    ),
 ]
 
 

@@ -102,6 +102,8 @@ def test_what_each_role_may_do() -> None:
     assert all(Right.READ in rights for rights in RIGHTS.values())
     assert [role for role in Role if {Right.DEPLOY, Right.APPROVE} <= RIGHTS[role]] == [Role.ADMIN]
     assert [role for role in Role if Right.ADMINISTER in RIGHTS[role]] == [Role.ADMIN]
+    assert [role for role in Role if Right.OVERRIDE in RIGHTS[role]] == [Role.OVERRIDER, Role.ADMIN]
+    assert Right.DEPLOY in RIGHTS[Role.OVERRIDER]
 
 
 # --- sessions ----------------------------------------------------------------------------------------------

@@ -8,19 +8,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from deployer.engine.controller import Controller
-from deployer.engine.outbox import Outbox, Row
+from deployer.engine.outbox import Outbox
 from deployer.engine.reconcile import After, Again, BackOff, GiveUp, NotYet, Outcome
 from deployer.engine.systemd import Notifier
 from deployer.engine.workqueue import WorkQueue
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -32,20 +32,6 @@ class NoSources:
 
     def stop(self, timeout_seconds: float) -> None:
         """Nothing to stop."""
-
-
-class NoRows:
-    """An empty outbox."""
-
-    def undelivered(self, limit: int) -> Sequence[Row]:
-        """None."""
-        return []
-
-    def mark_delivered(self, ids: Sequence[int]) -> None:
-        """Never called."""
-
-    def mark_failed(self, ids: Sequence[int]) -> None:
-        """Never called."""
 
 
 @dataclass
@@ -73,7 +59,7 @@ def build(tmp_path: Path) -> Iterator[Callable[..., Controller]]:
             passes=passes,
             queue=WorkQueue(jitter=random.Random(1).random),
             sources=NoSources(),
-            outbox=Outbox(NoRows()),
+            outbox=Outbox(cast("Any", None), ()),
             notifier=Notifier(environ),
             workers=4,
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deployer.core.events import Event
+    from deployer.core.messages import Told
     from deployer.core.record import Record
 
 
@@ -26,7 +27,7 @@ class Busy(MemoryStore):
     conflicts = 0
     is_full = False
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """Refuse, as a real one does."""
         if self.is_full:
             message = "no space left on the device"

@@ -22,7 +22,6 @@ from deployer.core.scrub import scrub, secrets_of
 from deployer.core.status import Freshness
 from deployer.core.types import Check, Deadlines, NotRead, Policy, Release
 from deployer.engine import reconcile
-from deployer.engine.outbox import Outbox, Row
 from deployer.engine.reconcile import After, Again, BackOff, GiveUp, NotYet, Outcome, Reconciler
 from tests.support.build import at, desired, release
 from tests.support.fake_cluster import FakeCluster
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from deployer.core.events import Event, LogSource
     from deployer.core.gates import Gating
     from deployer.core.live import Observation
+    from deployer.core.messages import Told
     from deployer.core.record import Record, Rollout
     from deployer.core.status import Status
     from deployer.core.types import Revision, Wanted
@@ -267,7 +267,7 @@ class BrokenStore(MemoryStore):
 
     error: Exception = StoreUnavailable("the disk is full")
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """Fail."""
         raise self.error
 
@@ -703,70 +703,3 @@ class TestCommit:
 
         with pytest.raises(Conflict):
             scene.passes.commit(record, [RetryAsked(at=at(9), digest=A.digest)])
-
-
-class Rows:
-    """An outbox in memory, that can be told to die between delivery and mark."""
-
-    def __init__(self, *messages: str) -> None:
-        """Hold these messages."""
-        self.rows = dict(enumerate(messages, 1))
-        self.failed: list[int] = []
-        self.is_broken = False
-
-    def undelivered(self, limit: int) -> list[Any]:
-        """Those not marked."""
-        return [OutboxLine(number, text) for number, text in list(self.rows.items())[:limit]]
-
-    def mark_delivered(self, ids: Sequence[int]) -> None:
-        """Mark, or die."""
-        if self.is_broken:
-            message = "down"
-            raise StoreUnavailable(message)
-        for number in ids:
-            del self.rows[number]
-
-    def mark_failed(self, ids: Sequence[int]) -> None:
-        """Remember that they were not taken."""
-        self.failed += ids
-
-
-class OutboxLine:
-    """One row."""
-
-    def __init__(self, number: int, text: str) -> None:
-        """Take id and text."""
-        self.id, self.message, self.environment = number, text, NAME
-
-
-def test_the_outbox_delivers_at_least_once_in_order() -> None:
-    """A crash between delivery and mark sends the message again, with the same id."""
-    rows, sent = Rows("one", "two"), list[tuple[int, str]]()
-    outbox = Outbox(rows, deliver=lambda row: sent.append((row.id, row.message)))
-    rows.is_broken = True
-    with pytest.raises(StoreUnavailable):
-        outbox.deliver_all()
-    rows.is_broken = False
-
-    assert outbox.deliver_all() == 2
-    assert sent == [(1, "one"), (1, "one"), (2, "two")]
-
-
-def test_a_target_that_fails_keeps_the_order_and_the_message() -> None:
-    """The round ends, the attempt is counted, and the next round begins with the same message."""
-    rows, sent = Rows("one", "two"), list[str]()
-    is_down = True
-
-    def deliver(row: Row) -> None:
-        if is_down:
-            message = "the target is down"
-            raise OSError(message)
-        sent.append(row.message)
-
-    outbox = Outbox(rows, deliver=deliver)
-    assert outbox.deliver_all() == 0
-    assert rows.failed == [1]
-    is_down = False
-
-    assert outbox.deliver_all() == 2
-    assert sent == ["one", "two"]

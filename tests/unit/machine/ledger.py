@@ -48,6 +48,7 @@ from deployer.core.events import (
     RollbackAsked,
     Seen,
     Started,
+    StoreRestored,
     Superseded,
     SyncAsked,
     TokenCreated,
@@ -413,7 +414,14 @@ class Ledger:
             case PromotionAsked() | Promoted() | Proposed() | PromotionFailed():
                 # They are of git's doing: what comes of them is a push.
                 pass
-            case CommandRefused() | DaemonStarted() | DaemonStopped() | TokenCreated() | TokenRevoked():
+            case (
+                CommandRefused()
+                | DaemonStarted()
+                | DaemonStopped()
+                | TokenCreated()
+                | TokenRevoked()
+                | StoreRestored()
+            ):
                 # What was refused changes nothing, and the daemon has a log of its own.
                 pass
             case _:

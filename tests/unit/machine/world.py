@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from deployer.core.checks import Answer
     from deployer.core.events import Event, LogSource
+    from deployer.core.messages import Told
     from deployer.core.types import Check, Revision
 
 _FINE_SECONDS = 0.5
@@ -131,7 +132,7 @@ class CrashingStore(MemoryStore):
         """Start empty."""
         super().__init__()
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """Commit, or die on either side of it."""
         if self.die_before_commit:
             self.die_before_commit = False

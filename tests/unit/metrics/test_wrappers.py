@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from deployer.adapters.store import StoreError
     from deployer.core.events import Event
+    from deployer.core.messages import Told
     from deployer.core.record import Record
     from deployer.engine.reconcile import Outcome
 
@@ -130,17 +131,24 @@ class Failing(MemoryStore):
             raise self.error
         return super().load(environment)
 
-    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[str] = ()) -> Record:
+    def commit(self, record: Record, events: Sequence[Event], messages: Sequence[Told] = ()) -> Record:
         """Fail, or commit."""
         if self.error:
             raise self.error
         return super().commit(record, events, messages)
 
-    def publish(self, environment: str, view: dict[str, Any], at: datetime) -> None:
+    def publish(
+        self,
+        environment: str,
+        view: dict[str, Any],
+        at: datetime,
+        messages: Sequence[Told] = (),
+        sequence: int = 0,
+    ) -> None:
         """Fail, or publish."""
         if self.error:
             raise self.error
-        super().publish(environment, view, at)
+        super().publish(environment, view, at, messages, sequence)
 
 
 @pytest.mark.parametrize(

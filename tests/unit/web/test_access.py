@@ -92,12 +92,12 @@ def test_rules_are_found_wherever_they_stand() -> None:
 def test_the_table() -> None:
     """One line for each route, one column for each role."""
     assert table(application()).splitlines() == [
-        "| route | viewer | deployer | approver | admin |",
-        "|---|---|---|---|---|",
-        "| `GET /` | yes | yes | yes | yes |",
-        "| `POST /api/v1/environments/{environment}/sync` |  | its own |  | its own |",
-        "| `GET /healthz` | open to all |  |  |  |",
-        "| `GET /settings` |  |  |  | yes |",
+        "| route | viewer | deployer | approver | overrider | admin |",
+        "|---|---|---|---|---|---|",
+        "| `GET /` | yes | yes | yes | yes | yes |",
+        "| `POST /api/v1/environments/{environment}/sync` |  | its own |  | its own | its own |",
+        "| `GET /healthz` | open to all |  |  |  |  |",
+        "| `GET /settings` |  |  |  |  | yes |",
     ]
 
 
@@ -130,7 +130,7 @@ def test_what_is_about_all_needs_all() -> None:
         return ask(known, "GET", "/doctor").status  # type: ignore[arg-type]  # as above
 
     assert [status(STAGING), status(replace(STAGING, environments=None)), status(ADA)] == [403, 200, 403]
-    assert table(app).splitlines()[2:] == ["| `GET /doctor` |  |  |  | for all |"]
+    assert table(app).splitlines()[2:] == ["| `GET /doctor` |  |  |  |  | for all |"]
 
 
 def test_two_rules_are_one_too_many() -> None:
@@ -190,7 +190,7 @@ def test_the_sentences_say_what_would_help() -> None:
     )
     proxied = Caller(name="bob", how="proxy", rights=RIGHTS[Role.VIEWER])
     assert sentence(proxied, Right.DEPLOY, "x") == (
-        f"bob (proxy) may not deploy: that takes the role deployer or admin.{ask_whom}"
+        f"bob (proxy) may not deploy: that takes the role deployer, overrider or admin.{ask_whom}"
     )
     assert sentence(NOBODY, Right.READ) == (
         "Without a token nobody may read here: sign in, or send a bearer token."
