@@ -80,13 +80,13 @@ def request(
     url: str,
     *,
     headers: Mapping[str, str],
-    body: Mapping[str, object] | None,
+    body: Mapping[str, object] | bytes | None,
     ca_file: Path | None,
     cutter: Cutter,
     total_seconds: float = TOTAL_SECONDS,
     limit_bytes: int,
 ) -> Answer:
-    """Ask once, with `body` as JSON. An interrupt of `cutter` ends it.
+    """Ask once, with `body` as JSON, or as these bytes. An interrupt of `cutter` ends it.
 
     Raises NoAnswer, and what `cutter` raises.
     """
@@ -117,13 +117,14 @@ def _exchange(
     method: str,
     url: str,
     headers: Mapping[str, str],
-    body: Mapping[str, object] | None,
+    body: Mapping[str, object] | bytes | None,
     limit_bytes: int,
 ) -> Answer:
     with session.request(
         method,
         url,
-        json=None if body is None else dict(body),
+        data=body if isinstance(body, bytes) else None,
+        json=dict(body) if isinstance(body, Mapping) else None,
         headers=dict(headers),
         timeout=(_STEP_SECONDS, _STEP_SECONDS),
         allow_redirects=False,

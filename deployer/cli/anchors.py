@@ -1,15 +1,17 @@
 """From the settings to what signs the log and keeps what was signed.
 
-Owns that translation, which the daemon, the doctor and `deployer audit checkpoint` share. Must not read
-anything, nor push. Invariant: without `audit` in the settings there is nothing of it.
+Owns that translation, which the daemon, the doctor and `deployer audit checkpoint` share. Must not sign
+anything, nor push. Invariant: without `audit` in the settings there is nothing of it; and the public half of
+a key that a daemon begins to sign with is kept, for when there is another.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deployer.adapters.checkpoint_file import CheckpointFile
+from deployer.adapters.checkpoint_file import CheckpointFile, remember_key
 from deployer.cli.repositories import access
 from deployer.core.anchoring import ref_below
 
@@ -36,6 +38,7 @@ def made(settings: Settings, database: Database) -> Anchoring | None:
     audit = settings.audit
     if audit is None:
         return None
+    _remember_key(settings.state_dir, audit)
     places: list[Place] = []
     if audit.syslog is not None:
         places.append(InSyslog(Syslog(audit.syslog)))
@@ -51,6 +54,15 @@ def made(settings: Settings, database: Database) -> Anchoring | None:
         places=places,
         now=_now,
     )
+
+
+def _remember_key(state_dir: Path, audit: Audit) -> None:
+    """Keep the public half of the key, so that another one goes on with the same log."""
+    from deployer.adapters.ssh_signing import CannotSign, public_key
+
+    # Whoever signs says what is wrong with the key, or with the disk; a start does not fail for it.
+    with suppress(CannotSign, OSError):
+        remember_key(state_dir, public_key(audit.key_file).line)
 
 
 def pushed_to(audit: Audit, mirror: Path, *, seconds: float | None = None) -> AnchorRef | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from deployer.cli.kept import Kept
     from deployer.core.checkpoint import SignedCheckpoint
     from deployer.core.merkle import Frontier
     from deployer.core.raw_log import RawEvent
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
 @click.command("seal")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--until", type=When(), help="Only events before the first from then on: 2026-01-01, 30d.")
+@kept.options
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
     folder: Path,
     until: datetime | None,
+    notes: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    origin: str | None,
     config: str | None,  # noqa: ARG001 - read from ctx
     output: str | None,  # noqa: ARG001 - read from ctx
 ) -> None:
@@ -59,7 +64,8 @@ def command(
             " how to make one."
         )
         raise Failure(message, Exit.REFUSED)
-    _require_whole(settings, settings.audit)
+    _require_fit(settings)
+    _require_whole(settings, settings.audit, kept.named(notes, keys), origin)
     sealed = _sealed(settings, settings.audit, folder, until)
     form = option(ctx, "output") or "table"
     if form != "table":
@@ -82,12 +88,20 @@ def to_json(folder: Path, sealed: Segment | None) -> dict[str, Any]:
     }
 
 
-def _require_whole(settings: Settings, audit: Audit) -> None:
+def _require_fit(settings: Settings) -> None:
+    """Raise Failure where the daemon signs nothing any more: a segment would be signed with the same key."""
+    known = kept.misfit(settings)
+    if known:
+        message = f"{known} So nothing is sealed either."
+        raise Failure(message, Exit.REFUSED)
+
+
+def _require_whole(settings: Settings, audit: Audit, given: Kept, origin: str | None) -> None:
     """Raise Failure for a log of which nothing is to be signed."""
     from deployer.core.audit import Verdict
 
-    known = kept.at_home(settings)
-    report = audit_verify.verified(settings.state_dir / context.STORE_FILE, known, audit.name)
+    known = given.and_also(kept.at_home(settings))
+    report = audit_verify.verified(settings.state_dir / context.STORE_FILE, known, origin or audit.name)
     if report.verdict is not Verdict.VERIFIED:
         audit_verify.show(report)
         message = "The log does not verify, so nothing of it is sealed: docs/audit.md says what finds what."

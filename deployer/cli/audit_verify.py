@@ -2,7 +2,8 @@
 
 Owns where the log and its checkpoints are read from, and how the outcome is printed. Must not judge a log:
 `core.audit` does. Invariant: of the same files it says what `contrib/verify-audit.py` says, in the same words
-and with the same exit code; and it never asks a daemon, which could say anything.
+and with the same exit code, unless it is to look deeper; and it never asks a daemon, which could say
+anything.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import sys
 import zlib
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from deployer.core.audit import Anchor, Report
     from deployer.core.raw_log import RawEvent
     from deployer.core.segments import Segment
+    from deployer.settings import Settings
 
 MOST_SHOWN = 50
 """Findings that are printed: enough to see what happened."""
@@ -37,6 +40,11 @@ _SQLITE = b"SQLite format 3\0"
 @click.command("verify")
 @click.argument("file", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @kept.options
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Fold the log again, too, and compare the records and the history of the store with what it gives.",
+)
 @click.option("--quiet", is_flag=True, help="Print only what was found.")
 @common_options
 @click.pass_context
@@ -47,6 +55,7 @@ def command(
     keys: tuple[Path, ...],
     origin: str | None,
     *,
+    deep: bool,
     quiet: bool,
     config: str | None,  # noqa: ARG001 - read from ctx
     output: str | None,  # noqa: ARG001 - read from ctx
@@ -73,7 +82,10 @@ def command(
         if not file.exists():
             message = f"no daemon has run with this state_dir yet: there is no {file}. Name a FILE to verify."
             raise CannotCheck(message)
+        show_misfit(settings)
     report = verified(file, given, origin)
+    if deep and not report.findings:
+        report = replace(report, findings=_folded_again(file))
     form = option(ctx, "output") or "table"
     if form == "table":
         show(report, is_quiet=quiet)
@@ -103,6 +115,26 @@ def verified(file: Path, given: Kept, origin: str | None = None) -> Report:
     except OSError as error:
         message = f"{file}: {error.strerror}."
         raise CannotCheck(message) from error
+
+
+def _folded_again(file: Path) -> tuple[str, ...]:
+    """What a store keeps beside its log that this does not give. Raises CannotCheck and UsageError."""
+    from deployer.adapters.store import StoreError, refold
+
+    if str(file) == "-" or file.is_dir() or not is_store(file):
+        message = f"{file} holds nothing but the log: --deep takes a store, or a backup of one."
+        raise click.UsageError(message)
+    try:
+        return tuple(refold.differences(file))
+    except StoreError as error:
+        raise CannotCheck(str(error)) from error
+
+
+def show_misfit(settings: Settings) -> None:
+    """Say on stderr, if it is so, why the daemon signs nothing any more: it may know what is not here."""
+    known = kept.misfit(settings)
+    if known:
+        click.echo(known, err=True)
 
 
 def show(report: Report, *, is_quiet: bool = False) -> None:
@@ -170,7 +202,7 @@ def _events(
         name = f"{part.name}{segments.EVENTS}"
         with gzip.open(folder / name) as lines:
             try:
-                yield from raw_log.events(lines)
+                yield from segments.within(part, raw_log.events(lines))
             except (gzip.BadGzipFile, EOFError, zlib.error):
                 message = f"{name} is damaged"
                 raise raw_log.UnreadableLog(message) from None

@@ -1,13 +1,14 @@
 """`deployer backup FILE`: a copy of the daemon's store, made while it runs, and checked.
 
 Owns what is said of it. Must not decide whether a log is whole: `core.audit` does. Invariant: a file has its
-name only when it is whole, was checked and verified; and the store itself is never taken for a place to copy
-to.
+name only when it is whole, was checked and verified; nothing in the state directory is ever taken for a place
+to copy to, nor a file that somebody else made for one to work in.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from deployer.adapters.store.backup import Extent
+    from deployer.cli.kept import Kept
     from deployer.core.audit import Report
     from deployer.settings import Settings
 
@@ -27,11 +29,15 @@ if TYPE_CHECKING:
 @click.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@kept.options
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
     file: Path,
+    notes: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    origin: str | None,
     *,
     force: bool,
     config: str | None,  # noqa: ARG001 - read from ctx
@@ -44,14 +50,17 @@ def command(
     """
     settings = context.settings(ctx)
     store = settings.state_dir / context.STORE_FILE
+    given = kept.named(notes, keys)
     _require_place(file, store, force=force)
-    made = file.with_name(f"{file.name}.new")
+    # A name of its own: another backup to the same FILE may be under way, which would empty this one.
+    made = file.with_name(f"{file.name}.{secrets.token_hex(8)}.new")
     try:
-        report, extent = _made(settings, store, made)
+        report, extent = _made(settings, store, made, given, origin)
         digest = digest_of(made)
         _keep(made, file)
     finally:
         made.unlink(missing_ok=True)
+    audit_verify.show_misfit(settings)
     form = option(ctx, "output") or "table"
     if form == "table":
         _tell(file, report, extent, digest)
@@ -84,11 +93,15 @@ def when(at: datetime | None) -> str:
 
 def _require_place(file: Path, store: Path, *, force: bool) -> None:
     """Raise Failure for a place where no copy may be put."""
-    home = store.resolve()
-    if file.resolve() in {
-        home.with_name(f"{home.name}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")
-    }:
+    home, place = store.resolve(), file.resolve()
+    if place in {home.with_name(f"{home.name}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")}:
         message = f"{file} is the store itself: name another FILE, best on another disk."
+        raise Failure(message, Exit.USAGE)
+    if home.parent in place.parents:
+        message = (
+            f"{file} is in the daemon's state directory, {home.parent}: name a FILE elsewhere, best on"
+            " another disk."
+        )
         raise Failure(message, Exit.USAGE)
     if file.is_dir():
         message = f"{file} is a directory: name a file in it, such as {file / 'deployer-backup.db'}."
@@ -98,14 +111,16 @@ def _require_place(file: Path, store: Path, *, force: bool) -> None:
         raise Failure(message, Exit.REFUSED)
 
 
-def _made(settings: Settings, store: Path, made: Path) -> tuple[Report, Extent]:
+def _made(
+    settings: Settings, store: Path, made: Path, given: Kept, origin: str | None
+) -> tuple[Report, Extent]:
     """Copy the store to this file and look at all of it. Raises Failure if it is not whole."""
     from deployer.adapters.store import StoreError, backup, sqlite
     from deployer.core.audit import Verdict
 
     # Read before the store is, so that none is newer than what is read of it.
-    known = kept.at_home(settings)
-    origin = settings.audit.name if settings.audit is not None else None
+    known = given.and_also(kept.at_home(settings))
+    origin = origin or (settings.audit.name if settings.audit is not None else None)
     try:
         if not sqlite.find(store):
             message = (

@@ -22,7 +22,7 @@ from deployer.adapters import statedir
 from deployer.adapters.serve import Secrecy, ServeCluster
 from deployer.adapters.store import OutboxStore, SqlStore, StoreError, revision
 from deployer.adapters.store.search import Search
-from deployer.cli import anchors, faces, promotions, targets
+from deployer.cli import anchors, faces, pr_plans, promotions, targets
 from deployer.cli.context import STORE_FILE
 from deployer.cli.repositories import access, signers, source
 from deployer.core.events import DaemonStarted, DaemonStopped
@@ -145,8 +145,9 @@ def running(
             wake=queue.add,
             now=lambda: datetime.now(UTC),
         )
+        pull_plans = pr_plans.made(settings, forges, store.load)
         gatings = Gatings(rules, store, queue.add, lambda: datetime.now(UTC), watch)
-        listeners = (outbox, passes, hub, measured, gatings, watch, *listeners)
+        listeners = (outbox, passes, hub, measured, gatings, watch, pull_plans, *listeners)
         search = Search(store.database)
         traces = tracing.start(
             lambda rollout: [one.event for one in search.events_of(rollout)],
@@ -164,7 +165,7 @@ def running(
             neighbours=_neighbours(settings),
             wake=queue.add,
             gating=gatings.of,
-            news=targets.news(settings),
+            news=targets.news(settings, targets.history(store)),
         )
         journal = Journal(
             store, environments=settings.environments, commit=reconciler.commit, now=lambda: datetime.now(UTC)
@@ -200,8 +201,8 @@ def running(
         reconciler.listen(promoting)
         stack.callback(controller.stop)
         # The last comes first: promotions know that it is a stop before what they ask is cut off.
-        stack.callback(watch.stop, _PROMOTIONS_SECONDS)
-        stack.callback(promoting.stop, _PROMOTIONS_SECONDS)
+        for stop in (watch.stop, pull_plans.stop, promoting.stop):
+            stack.callback(stop, _PROMOTIONS_SECONDS)
         stack.callback(outbox.leave)
         service = Service(
             store=store,
@@ -238,9 +239,8 @@ def running(
         )
         # After the routes are made: pydantic silences warnings for the whole process meanwhile, and what the
         # passes build in other threads at that moment would let them out.
-        controller.start()
-        promoting.start()
-        watch.start()
+        for start in (controller.start, promoting.start, watch.start, pull_plans.start):
+            start()
         if anchoring is not None:
             anchoring.start()
         yield controller

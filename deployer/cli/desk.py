@@ -237,11 +237,25 @@ class Desk:
         config, rules = (
             (file, None if blob is None else blob.data) for file, blob in zip(files, blobs, strict=True)
         )
-        resolved, judged, notes = self._parsed(config, rules, environment)
+        return self.given(environment, revision, config, rules, tuple(glance.notes))
+
+    def given(
+        self,
+        environment: str,
+        revision: Revision,
+        config: tuple[str, bytes | None],
+        rules: tuple[str, bytes | None],
+        notes: tuple[str, ...] = (),
+    ) -> Side:
+        """What these two files, each with its name, say of an environment; they came with that commit."""
+        resolved, judged, more = self._parsed(config, rules, environment)
         release = Release(revision=revision, config=resolved)
-        notes = (*glance.notes, *notes)
         return Side(
-            label=sentences.name(release), body=resolved.body(), release=release, policy=judged, notes=notes
+            label=sentences.name(release),
+            body=resolved.body(),
+            release=release,
+            policy=judged,
+            notes=(*notes, *more),
         )
 
     def _no_such(self, environment: str, name: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployer.adapters.checkpoint_file import FILE
+from deployer.adapters.checkpoint_file import FILE, KEYS, CheckpointFile
 from deployer.cli.main import Failure
 from deployer.core import anchoring
 from deployer.core.audit import Anchor
@@ -44,6 +44,12 @@ _OPTIONS = (
         help="Who signed them: a .pub file, or allowed signers; can be given again.",
     ),
     click.option("--origin", metavar="NAME", help="Which log the checkpoints are to be of."),
+)
+
+
+_DAMAGED = (
+    " The daemon wrote this file, and it was damaged: stop the daemon, keep a copy, move the file away, and"
+    " give what is anchored elsewhere instead: --checkpoint NOTES --key PUBLIC_KEY."
 )
 
 
@@ -97,15 +103,30 @@ def anchors_of(path: Path) -> list[Anchor]:
 
 
 def at_home(settings: Settings) -> Kept:
-    """What the daemon itself has signed, and the public half of its key; nothing where it signs nothing.
+    """What the daemon itself has signed, and the public halves of its keys; nothing where it signs nothing.
 
     Raises CannotCheck if its checkpoints are there and cannot be read.
     """
     path = checkpoints_file(settings)
     # One whose writing was cut off, or goes on at this moment, is none yet.
-    text = anchoring.split(text_of(path))[0] if path.exists() else ""
-    anchors = _anchors(path, text) if text else []
-    return Kept(anchors=tuple(anchors), keys=_own_keys(settings))
+    text = anchoring.split(text_of(path, _DAMAGED))[0] if path.exists() else ""
+    anchors = _anchors(path, text, _DAMAGED) if text else []
+    keys = dict.fromkeys((*_own_keys(settings), *_former_keys(settings)))
+    return Kept(anchors=tuple(anchors), keys=tuple(keys))
+
+
+def misfit(settings: Settings) -> str:
+    """Why the daemon signs nothing any more: the log is not the one that was signed. "" if it does.
+
+    Raises CannotCheck.
+    """
+    if settings.audit is None:
+        return ""
+    try:
+        return CheckpointFile(settings.state_dir).remembered().misfit
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}."
+        raise CannotCheck(message) from error
 
 
 def checkpoints_file(settings: Settings) -> Path:
@@ -113,25 +134,25 @@ def checkpoints_file(settings: Settings) -> Path:
     return settings.state_dir / FILE
 
 
-def text_of(path: Path) -> str:
-    """A file of notes or keys. Raises CannotCheck."""
+def text_of(path: Path, step: str = "") -> str:
+    """A file of notes or keys. Raises CannotCheck, with the next step if it is no text."""
     try:
         return path.read_bytes().decode()
     except OSError as error:
         message = f"{path}: {error.strerror}."
         raise CannotCheck(message) from error
     except UnicodeDecodeError as error:
-        message = f"{path}: it is not text in UTF-8."
+        message = f"{path}: it is not text in UTF-8.{step}"
         raise CannotCheck(message) from error
 
 
-def _anchors(path: Path, text: str) -> list[Anchor]:
+def _anchors(path: Path, text: str, step: str = "") -> list[Anchor]:
     from deployer.core.checkpoint import InvalidCheckpoint, parse_all
 
     try:
         notes = parse_all(text)
     except InvalidCheckpoint as error:
-        message = f"{path}: {error}."
+        message = f"{path}: {error}.{step}"
         raise CannotCheck(message) from error
     return [Anchor(place=f"{path}:{note.line}", note=note) for note in notes]
 
@@ -150,3 +171,19 @@ def _own_keys(settings: Settings) -> tuple[PublicKey, ...]:
     with suppress(OSError, UnicodeDecodeError, InvalidKeys):
         return public_keys(file.with_name(f"{file.name}.pub").read_text(), NAMESPACE)
     return ()
+
+
+def _former_keys(settings: Settings) -> tuple[PublicKey, ...]:
+    """All that a daemon with this state directory signed with. Raises CannotCheck."""
+    from deployer.core.checkpoint import NAMESPACE
+    from deployer.core.ssh_keys import InvalidKeys, public_keys
+
+    path = settings.state_dir / KEYS
+    if not path.exists():
+        return ()
+    step = " The daemon wrote this file: move it away, and name the keys that signed with --key PUBLIC_KEY."
+    try:
+        return public_keys(text_of(path, step), NAMESPACE)
+    except InvalidKeys as error:
+        message = f"{path}: {error}.{step}"
+        raise CannotCheck(message) from error

@@ -68,6 +68,7 @@ _COMMANDS = {
     "backup": ("deployer.cli.backup", "Copy the store, also while the daemon runs."),
     "restore": ("deployer.cli.restore", "Put such a copy in the place of the store."),
     "outbox": ("deployer.cli.outbox", "Show what was not delivered, and have it tried again."),
+    "notify": ("deployer.cli.notify", "Show who is told what, and try it."),
     "token": ("deployer.cli.token", "Give others the right to look, deploy or administer; take it back."),
     "doctor": ("deployer.cli.doctor", "Check everything that the daemon needs, and say what to do."),
     "healthcheck": (
@@ -92,6 +93,7 @@ _IS_OF_THIS_MACHINE = {
     "schema": "it asks nobody",
     "backup": "it copies the store here",
     "restore": "it replaces the store here",
+    "notify": "it reads the settings file here, and sends from here",
     "doctor": "it looks at the machine that it runs on",
     "config": "it reads the settings file here",
     "completion": "it asks nobody",

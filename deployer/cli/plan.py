@@ -81,13 +81,17 @@ def command(
 
 
 def _print(plans: list[Plan], form: str) -> None:
-    from deployer.cli import plan_page
+    from deployer.cli import plan_markdown, plan_page
     from deployer.core import plan_json
 
     match form:
         case "json" | "yaml":
             context.emit([plan_json.to_json(one) for one in plans], form)
         case "markdown":
-            click.echo(plan_page.markdown(plans))
+            click.echo(
+                plan_markdown.markdown(
+                    [plan_markdown.Part(environment=one.environment, plan=one) for one in plans]
+                )
+            )
         case _:
             click.echo("\n\n".join(plan_page.text(one) for one in plans))

@@ -1,7 +1,7 @@
-"""How a plan looks: text for a terminal, Markdown for a pull request. For scripts: `core.plan_json`.
+"""How a plan looks on a terminal. For a pull request: `cli.plan_markdown`. For scripts: `core.plan_json`.
 
 Owns the words and the layout. Must not add to what the plan says. Invariant: text from commits and configs
-cannot change the terminal, nor the page that a comment is shown on.
+cannot change the terminal.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deployer.core.diff import Sign
 from deployer.core.redact import one_line
-from deployer.core.restart import Restart, worst
+from deployer.core.restart import Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,19 +18,14 @@ if TYPE_CHECKING:
     from deployer.core.diff import Diff, Line
     from deployer.core.planning import Plan
 
-_LINES = 200
-"""Of one plan are shown; more are counted. A forge takes a comment of 65,536 characters."""
+LINES = 200
+"""Of one plan are shown; more are counted."""
 
 _FORECASTS = 8
 """Deployments whose availability is told, the worst first."""
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~@&:])")
-
 _FIGURES = re.compile(r"It has (\d+ of \d+) approvals")
 """How `core.gates` begins to tell how many approvals there are."""
-
-MARKER = "<!-- deployer plan -->"
-"""By which a comment is found again, to be edited in place."""
 
 
 def text(plan: Plan) -> str:
@@ -44,16 +38,14 @@ def text(plan: Plan) -> str:
 
 def lines_of(found: Diff) -> list[str]:
     """The differences as a table."""
-    rows = [
-        (f"{line.sign} {_subject(line)}", line.option, line.change, _effect(line)) for line in found.lines
-    ]
+    rows = [(f"{line.sign} {subject(line)}", line.option, line.change, effect(line)) for line in found.lines]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     table = [
         "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
-        for row in rows[:_LINES]
+        for row in rows[:LINES]
     ]
-    if len(rows) > _LINES:
-        table.append(f"  and {len(rows) - _LINES} more")
+    if len(rows) > LINES:
+        table.append(f"  and {len(rows) - LINES} more")
     return [line.rstrip() for line in table]
 
 
@@ -99,13 +91,15 @@ def closed(gates: Sequence[tuple[str, str]]) -> str:
     return f" Gate{'s' * (len(names) > 1)}: {', '.join(names)}."
 
 
-def _subject(line: Line) -> str:
+def subject(line: Line) -> str:
+    """What it is about."""
     if not line.application:
         return "(cluster)"
     return f"{line.application} / {line.deployment}" if line.deployment else line.application
 
 
-def _effect(line: Line) -> str:
+def effect(line: Line) -> str:
+    """What it does to what runs."""
     match line.restart:
         case Restart.DELETE:
             said = "REMOVED (not in the config; Serve deletes it)"
@@ -116,47 +110,3 @@ def _effect(line: Line) -> str:
         case _:
             said = str(line.restart)
     return f"{said} ({line.note})" if line.note else said
-
-
-# --- Markdown ----------------------------------------------------------------------------------------
-
-
-def markdown(plans: Sequence[Plan]) -> str:
-    """A comment on a pull request: one section for each environment, those without changes in one line."""
-    parts = [MARKER, "### Deploy plan"]
-    for plan in plans:
-        name = _escaped(plan.environment)
-        if not plan.has_changes:
-            parts.append(f"**{name}**: no change")
-            continue
-        effect = worst([line.restart for line in plan.diff.lines])
-        add, change, remove = plan.counts
-        head = f"<b>{name}</b>: {add} to add, {change} to change, {remove} to remove; at most: {effect}"
-        closed = "; <b>gates closed</b>" if plan.gates else ""
-        parts += [
-            f"<details><summary>{head}{closed}</summary>",
-            f"{_escaped(plan.wanted)} against {_escaped(plan.against)}",
-            _table(plan.diff),
-            "\n".join(f"- **{_escaped(title)}**: {_escaped(words)}" for title, words in facts(plan)),
-            f"Plan digest: `{plan.digest}`",
-            "</details>",
-        ]
-    return "\n\n".join(parts)
-
-
-def _table(found: Diff) -> str:
-    rows = ["| | what | option | change | effect |", "|---|---|---|---|---|"]
-    for line in found.lines[:_LINES]:
-        cells = (_subject(line), line.option, line.change, _effect(line))
-        rows.append(f"| {_SIGNS[line.sign]} | " + " | ".join(_escaped(cell) for cell in cells) + " |")
-    if len(found.lines) > _LINES:
-        rows.append(f"| | and {len(found.lines) - _LINES} more | | | |")
-    return "\n".join(rows)
-
-
-_SIGNS = {Sign.ADD: "\\+", Sign.REMOVE: "\\-", Sign.CHANGE: "\\~"}
-
-
-def _escaped(words: str) -> str:
-    """Text that Markdown and HTML show as it is: no link, no mention, no tag, no picture."""
-    return _MARKDOWN.sub(lambda found: f"&#{ord(found[1])};", one_line(words))

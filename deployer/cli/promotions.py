@@ -117,7 +117,7 @@ def forges(settings: Settings) -> dict[str, Forge]:
             wanted = repository.forge is not None and repository.forge.deployments
             permissions = {**_PERMISSIONS, **({"deployments": "write"} if wanted else {})}
             app = AppTokens(asked.credential, url=url, ca_file=asked.ca_file, permissions=permissions)
-            found[name] = asking(token=_told(app.token), refused=app.forget)
+            found[name] = asking(token=_told(app.token), refused=app.forget, app_id=asked.credential.app_id)
         else:
             found[name] = asking(token=token_from(asked.credential))
     return found

@@ -7,15 +7,17 @@ up by a person with a reason, and the restored log says so.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from deployer.adapters.checkpoint_file import CheckpointFile
 from deployer.cli import client, context, kept, restorable
 from deployer.cli.backup import digest_of, when
 from deployer.cli.kept import Kept
@@ -25,10 +27,14 @@ from deployer.cli.restorable import in_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deployer.core.audit import Anchor
     from deployer.core.events import Event
     from deployer.core.record import Record
     from deployer.settings import Settings
 
+
+_MOST_GIVEN_UP = 64
+"""Roots of checkpoints that the event names. The daemon is asked for the newest one of each place only."""
 
 _PAUSED = "the store was restored from a backup"
 
@@ -128,6 +134,7 @@ def _restored(settings: Settings, wish: _Wish, made: Path) -> dict[str, Any]:
     from deployer.core.redact import one_line
 
     file = wish.file
+    _warn_without_anchors(settings, wish)
     # Now that no daemon adds one.
     given = wish.given.and_also(kept.at_home(settings))
     store = settings.state_dir / context.STORE_FILE
@@ -154,6 +161,7 @@ def _restored(settings: Settings, wish: _Wish, made: Path) -> dict[str, Any]:
         events=extent.events,
         lost=loss.count,
         signed=max((anchor.note.checkpoint.size for anchor in given.anchors), default=0),
+        given_up=_roots(later),
     )
     is_behind = not (loss.is_none and loss.is_compared)
     # Where nobody knows what happened since, the daemon could put a cluster back to what it ran then.
@@ -181,6 +189,23 @@ def _restored(settings: Settings, wish: _Wish, made: Path) -> dict[str, Any]:
     }
 
 
+def _warn_without_anchors(settings: Settings, wish: _Wish) -> None:
+    """Say on stderr that nothing here tells what was signed, where the daemon signs."""
+    path = kept.checkpoints_file(settings)
+    if settings.audit is not None and not wish.given.anchors and not path.exists():
+        click.echo(
+            f"Warning: there is no {path}, so nothing here says how many events were signed. Give what is"
+            " anchored elsewhere, or an old copy passes for new: --checkpoint NOTES --key PUBLIC_KEY.",
+            err=True,
+        )
+
+
+def _roots(lost: Sequence[Anchor]) -> tuple[str, ...]:
+    """Of the newest checkpoints that are given up, the newest first; those of one root once."""
+    roots = dict.fromkeys(anchor.note.checkpoint.root.hex() for anchor in reversed(lost))
+    return tuple(islice(roots, _MOST_GIVEN_UP))
+
+
 def _paused(record: Record, *, at: datetime, actor: str, reason: str) -> tuple[Event, ...]:
     """Stop an environment's automation. A rollout that was in flight then is none to go on with."""
     from deployer.core.events import Cancelled, Paused
@@ -196,28 +221,28 @@ def _as_they_are(_record: Record) -> tuple[Event, ...]:
 
 
 def _move_checkpoints(settings: Settings, events: int, now: datetime) -> Path | None:
-    """Take those of events that are not there out of the daemon's file, into one of their own."""
-    path = kept.checkpoints_file(settings)
-    notes = [anchor.note for anchor in kept.at_home(settings).anchors]
-    lost = [note.text for note in notes if note.checkpoint.size > events]
-    if not lost:
-        return None
-    moved = path.with_name(f"checkpoints-lost-{now:%Y%m%dT%H%M%SZ}.txt")
-    _write(moved, lost)
-    _write(path, [note.text for note in notes if note.checkpoint.size <= events])
+    """Take those of events that are not there out of the daemon's file, into one of their own.
+
+    Raises Failure: the store is restored by then.
+    """
+    from deployer.core.anchoring import Misfit
+
+    file = CheckpointFile(settings.state_dir)
+    try:
+        moved = file.set_aside(events, now)
+    except (OSError, Misfit) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        message = (
+            f"The store is restored; but {file.path} could not be written, and still has checkpoints of"
+            f" events that were given up: {why}. Make room, then start the daemon, which moves them."
+        )
+        raise Failure(message) from error
+    with suppress(OSError):
+        known = file.remembered()
+        if known.misfit:
+            # Of the store that was there. What is true of this one the daemon finds out when it starts.
+            file.remember(replace(known, misfit=""))
     return moved
-
-
-def _write(path: Path, texts: Sequence[str]) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
-        file.writelines(texts)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.rename(path)
 
 
 def _tell(done: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From the settings to who is told: the log, and the forges of the repositories that have one.
+"""From the settings to who is told: the log, the routes, and the forges of the repositories that have one.
 
 Owns that translation. Must not deliver anything. Invariant: every audience that messages are written for has
 its target, so that nothing is written which nobody delivers.
@@ -8,26 +8,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployer.adapters.webhook import Webhook
 from deployer.core.messages import of_deployments, of_forge
+from deployer.core.routes import of_route
 from deployer.engine.forge_delivery import DeploymentTarget, ForgeTarget
 from deployer.engine.news import News
+from deployer.engine.notify_delivery import NoticeTarget
 from deployer.engine.outbox import LogTarget
+from deployer.settings import routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from deployer.adapters.forge import Forge
+    from deployer.adapters.store import SqlReader
+    from deployer.core.events import Event
+    from deployer.core.routes import Route as Rule
     from deployer.engine.outbox import Target
     from deployer.settings import Forge as Told
     from deployer.settings import Settings
 
 
-def news(settings: Settings) -> News:
-    """Who is told of what becomes of an environment."""
+def news(settings: Settings, history: Callable[[str], Iterable[Event]]) -> News:
+    """Who is told of what becomes of an environment. `history` has all its events, the oldest first."""
     return News(
         _at_forges(settings, lambda forge: forge.statuses),
         _at_forges(settings, lambda forge: forge.deployments),
+        routes=routes(settings),
+        history=history,
     )
+
+
+def receiver(settings: Settings, route: Rule) -> NoticeTarget:
+    """Who is behind a route."""
+    to = settings.notify[route.name].webhook
+    webhook = Webhook(to.url, secret_file=to.secret_file, token_file=to.token_file, ca_file=to.ca_file)
+    return NoticeTarget(route, webhook, settings.server.public_url)
+
+
+def history(store: SqlReader) -> Callable[[str], Iterator[Event]]:
+    """What reads every event of an environment, the oldest first."""
+
+    def read(environment: str) -> Iterator[Event]:
+        after = 0
+        while found := store.events(environment, after_id=after):
+            yield from (one.event for one in found)
+            after = found[-1].id
+
+    return read
 
 
 def targets(settings: Settings, forges: Mapping[str, Forge]) -> list[Target]:
@@ -45,6 +73,7 @@ def targets(settings: Settings, forges: Mapping[str, Forge]) -> list[Target]:
             found.append(ForgeTarget(repository, forge, of, public_url))
         if asked is not None and asked.deployments:
             found.append(DeploymentTarget(repository, forge, of, public_url, branches=of))
+    found += [receiver(settings, route) for route in routes(settings)]
     return found
 
 
@@ -56,7 +85,7 @@ def audiences(settings: Settings) -> dict[str, str]:
             found[of_forge(name)] = of_forge(name)
         if one.forge is not None and one.forge.deployments:
             found[of_deployments(name)] = of_deployments(name)
-    return found
+    return found | {of_route(name): of_route(name) for name in settings.notify}
 
 
 def _at_forges(settings: Settings, is_told: Callable[[Told], bool]) -> dict[str, str]:

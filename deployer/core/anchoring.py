@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deployer.core.audit import shown
-from deployer.core.checkpoint import InvalidCheckpoint, SignedCheckpoint, parse
+from deployer.core.checkpoint import InvalidCheckpoint, SignedCheckpoint, parse, parse_all
 from deployer.core.events import StoreRestored
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ LAST_LINE = "\u2014 "
 
 _ANOTHER = (
     "The store is not the one that was signed: {why} ({where}). Nothing is signed any more. Stop the daemon,"
-    " keep a copy of its state directory, and see what `deployer audit verify` says, with what is anchored as"
-    " --checkpoint. Then put the right store back; or give up what is missing: `deployer restore FILE"
-    " --accept-loss`."
+    " keep a copy of its state directory, and see what `deployer audit verify --checkpoint ANCHORS --key KEY`"
+    " says. Then put the right store back; or restore a backup and give up what is missing: `deployer restore"
+    " FILE --accept-loss --reason TEXT --checkpoint ANCHORS --key KEY`. ANCHORS is a file of what"
+    " `git log --format=%B` prints of the ref, once it is fetched; KEY is the public half of the key."
 )
 _NOT_OURS = (
     "The newest checkpoint of this machine is not of this log: {why} ({where}). Nothing is signed any more."
@@ -65,11 +66,15 @@ def refusal(error: Misfit, where: str) -> str:
 
 
 class Loss(NamedTuple):
-    """The events after the first `kept`, up to `had`, were given up by who restored an older copy then."""
+    """The events after the first `kept`, up to `had`, were given up by who restored an older copy then.
+
+    `roots` are those of the signed checkpoints that they knew of these events, in hex.
+    """
 
     kept: int
     had: int
     at: datetime
+    roots: frozenset[str] = frozenset()
 
 
 class KeptNote(NamedTuple):
@@ -98,7 +103,12 @@ def ref_below(name: str) -> str:
 def losses(events: Iterable[Event]) -> list[Loss]:
     """What these events say that people gave up."""
     return [
-        Loss(kept=one.events, had=max(one.signed, one.events + (one.lost or 0)), at=one.at)
+        Loss(
+            kept=one.events,
+            had=max(one.signed, one.events + (one.lost or 0)),
+            at=one.at,
+            roots=frozenset(one.given_up),
+        )
         for one in events
         if isinstance(one, StoreRestored)
     ]
@@ -128,13 +138,43 @@ def fits(kept: KeptNote, origin: str, events: int, root: bytes | None, losses: I
         raise Misfit(message, is_proof=False)
     if signed.size <= events and signed.root == root:
         return True
-    # What was signed after that is not excused by it.
-    if any(loss.kept < signed.size <= loss.had and kept.at <= loss.at for loss in losses):
+    if excused(kept, losses) is not None:
         return False
     if signed.size > events:
         message = f"{signed.size:,} events were signed, and the store has {events:,}"
         raise Misfit(message)
     message = f"the first {signed.size:,} events of the store are not those that were signed"
+    raise Misfit(message)
+
+
+def excused(kept: KeptNote, losses: Iterable[Loss]) -> int | None:
+    """How many events were left when what this covers was given up, the last time; None if it was not.
+
+    What was signed after that is not excused by it. A root that was named is, whenever that was: the clock
+    may have been ahead when it was signed, and the date of a commit is the word of who pushed it.
+    """
+    size, root = kept.note.checkpoint.size, kept.note.checkpoint.root.hex()
+    return max(
+        (
+            loss.kept
+            for loss in losses
+            if loss.kept < size <= loss.had and (kept.at <= loss.at or root in loss.roots)
+        ),
+        default=None,
+    )
+
+
+def remembers(known: Kept, events: int, losses: Iterable[Loss]) -> None:
+    """See that a log of so many events is not shorter than what is remembered, where no checkpoint is left.
+
+    An older copy that a person restored since, or that was said to lack so many, is. Raises Misfit.
+    """
+    if known.size <= events:
+        return
+    for loss in losses:
+        if loss.kept < known.size and (known.size <= loss.had or known.at is None or known.at <= loss.at):
+            return
+    message = f"{known.size:,} events were signed, and the store has {events:,}"
     raise Misfit(message)
 
 
@@ -168,6 +208,16 @@ def newest(text: str) -> SignedCheckpoint | None:
     while start and lines[start - 1].startswith(LAST_LINE):
         start -= 1
     return read("".join(lines[max(0, start - 4) :])) if lines else None
+
+
+def notes(text: str) -> list[SignedCheckpoint]:
+    """All that are whole in a file of notes. Raises Misfit where it holds anything else."""
+    whole = split(text)[0]
+    try:
+        return parse_all(whole) if whole else []
+    except InvalidCheckpoint as error:
+        what = f"it is no file of checkpoints ({error})"
+        raise Misfit(what, is_proof=False) from error
 
 
 def line(note: SignedCheckpoint) -> str:
@@ -226,6 +276,7 @@ class Anchorage:
 
 def anchorage(text: str) -> Anchorage:
     """What `Anchorage.text` wrote; that of a log without anchors if this is nothing of the kind."""
+    # Also of numbers that are none, and of what is nested without an end.
     try:
         found: Any = json.loads(text)
         kept = tuple(
@@ -233,11 +284,19 @@ def anchorage(text: str) -> Anchorage:
                 place=str(one["place"]),
                 where=str(one["where"]),
                 size=int(one["size"]),
-                at=None if one["at"] is None else datetime.fromisoformat(one["at"]),
+                at=None if one["at"] is None else _moment(one["at"]),
                 trouble=str(one["trouble"]),
             )
             for one in found["kept"]
         )
         return Anchorage(kept=kept, misfit=str(found["misfit"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Anchorage()
+
+
+def _moment(text: str) -> datetime:
+    """Raises ValueError for one without a zone, which nothing can be compared with."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(text)
+    return found

@@ -561,7 +561,8 @@ class StoreRestored(Fact):
     """The store was replaced by a backup of it, while no daemon ran.
 
     `backup` is the sha256 of its file, `events` how many it held. `lost` is how many the store that was there
-    had beyond it (None: that could not be counted), and `signed` how many had been signed at most.
+    had beyond it (None: that could not be counted), and `signed` how many had been signed at most. `given_up`
+    are the roots, in hex, of the newest signed checkpoints known of what is lost: those are excused.
     """
 
     type: Literal["store_restored"] = "store_restored"
@@ -569,6 +570,7 @@ class StoreRestored(Fact):
     events: int
     lost: int | None = 0
     signed: int = 0
+    given_up: tuple[str, ...] = ()
 
 
 Event = (

@@ -2,7 +2,8 @@
 
 Owns their names, their order, and what must stand beside each: the checkpoint of its last event, and the
 tree over all events before its first. Must not read a file, nor judge an event. Invariant: segments that
-follow one another are read as one log; where one is missing, the log cannot be read on.
+follow one another are read as one log; where one is missing, or has more than its name says, which no
+checkpoint of it covers, the log cannot be read on.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from deployer.core.merkle import Frontier, InvalidFrontier
 from deployer.core.raw_log import UnreadableLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from deployer.core.audit import Anchor
+    from deployer.core.raw_log import RawEvent
 
 EVENTS, CHECKPOINT, FRONTIER = ".jsonl.gz", ".checkpoint", ".frontier"
 """What the names of a segment's three files end with."""
@@ -78,3 +80,12 @@ def require_next(
     if tree.root != before[1].note.checkpoint.root:
         message = f"{segment.name} goes on from another log than {before[0].name}"
         raise UnreadableLog(message)
+
+
+def within(segment: Segment, events: Iterable[RawEvent]) -> Iterator[RawEvent]:
+    """The events of a segment. Raises UnreadableLog where more come than its name says."""
+    for id_, event in enumerate(events, start=segment.first):
+        if id_ > segment.last:
+            message = "it has more events than its name says"
+            raise UnreadableLog(message)
+        yield event

@@ -99,6 +99,14 @@ def key(scheme: Scheme, secret: bytes) -> bytes:
     return found
 
 
+def sign(secret: bytes, delivery: str, sent_at: int, body: bytes) -> str:
+    """The `webhook-signature` of what we send ourselves, by Standard Webhooks. `secret` is of `key`.
+
+    `delivery` is printable ASCII without a dot, `sent_at` in seconds since the epoch.
+    """
+    return _made(secret, b".".join((delivery.encode("ascii"), b"%d" % sent_at, body))).decode()
+
+
 def verify(
     scheme: Scheme, keys: Sequence[bytes], headers: Iterable[tuple[bytes, bytes]], body: bytes, now: float
 ) -> Accepted | Refused:
@@ -167,7 +175,7 @@ def _standard(
     name, sent_at = _only(headers, b"webhook-id") or b"", _only(headers, b"webhook-timestamp") or b""
     given = (_signature(scheme, headers) or b"").split(b" ")
     signed = b".".join((name, sent_at, body))
-    signatures = [b"v1," + base64.b64encode(hmac.digest(one, signed, "sha256")) for one in keys]
+    signatures = [_made(one, signed) for one in keys]
     if not _any_equal(given[:_SIGNATURES], signatures):
         return _refused(scheme, headers)
     # A dot in it could be taken for the one that ends it: the specification forbids that.
@@ -182,6 +190,10 @@ def _standard(
         why = f"it was sent {abs(off):.0f} s {before} now, by the two clocks: more than {TOLERANCE_SECONDS} s"
         return Refused(why=why)
     return Accepted(delivery=delivery)
+
+
+def _made(one: bytes, signed: bytes) -> bytes:
+    return b"v1," + base64.b64encode(hmac.digest(one, signed, "sha256"))
 
 
 def _signature(scheme: Scheme, headers: Mapping[bytes, list[bytes]]) -> bytes | None:

@@ -164,6 +164,11 @@ def windows(spans: Sequence[Span], freezes: Sequence[Span], now: datetime) -> Op
     return Opening(is_open=True, evidence=f"Inside the window {span}{until}.", next_change=closes)
 
 
+def is_on(spans: Sequence[Span], at: datetime) -> bool:
+    """Whether one of these is on at this time (aware)."""
+    return _lasting(spans, at.astimezone(UTC)) is not None
+
+
 def freezes(spans: Sequence[Span], windows: Sequence[Span], now: datetime) -> Opening:
     """Whether none of these freezes is on. The windows only count for when a deploy may begin."""
     now = now.astimezone(UTC)

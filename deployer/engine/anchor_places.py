@@ -109,8 +109,9 @@ class InSyslog:
         """See `Place`."""
         try:
             self._syslog.send(anchoring.line(note))
-        except OSError as error:
-            why = one_line(error.strerror or str(error))
+        except (OSError, ValueError) as error:
+            # A name that cannot be one of a machine is a UnicodeError.
+            why = one_line(getattr(error, "strerror", None) or str(error))
             message = f"syslog at {self.where} did not take it: {why}: correct `audit.syslog`, or start it"
             raise NotKept(message) from error
         return note.checkpoint.size

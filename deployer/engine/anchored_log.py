@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deployer.adapters.store.leaves import Leaves
-    from deployer.core.anchoring import KeptNote
+    from deployer.core.anchoring import Kept, KeptNote, Loss
 
 _ROWS = 1000
 """Events read at a time: 2 ms, and 3 to hash them."""
@@ -67,9 +67,22 @@ class AnchoredLog:
         except Misfit as error:
             if not error.is_proof:
                 raise
-        # Only now: it takes a walk over the whole log.
-        given_up = anchoring.losses(self._leaves.events(DAEMON_LOG, "store_restored"))
-        return anchoring.fits(kept, self._name, self.size, root, given_up)
+        return anchoring.fits(kept, self._name, self.size, root, self._losses())
+
+    def left_of(self, kept: KeptNote) -> int:
+        """How many events were left when what this covers was given up, which `fits` said that it was."""
+        left = anchoring.excused(kept, self._losses())
+        assert left is not None  # noqa: S101 - for mypy: `fits` asked the same
+        return left
+
+    def remembers(self, known: Kept) -> None:
+        """See that it is not shorter than what is remembered, where no checkpoint is left. Raises Misfit."""
+        if known.size > self.size:
+            anchoring.remembers(known, self.size, self._losses())
+
+    def _losses(self) -> list[Loss]:
+        """What people gave up. Only where something does not fit: it takes a walk over the whole log."""
+        return anchoring.losses(self._leaves.events(DAEMON_LOG, "store_restored"))
 
     def _root_at(self, size: int) -> bytes | None:
         if size == self.size:

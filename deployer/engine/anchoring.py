@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from deployer.core.checkpoint import SignedCheckpoint
     from deployer.engine.anchor_places import Judge, Place
 
+_LOOK_SECONDS = 10.0
+"""Between two times that what is new is read. What was read cannot be changed unseen before it is signed."""
+
 _LOUD_SECONDS = 3600.0
 """Between two times that it is said that the store is not the one that was signed."""
 
@@ -111,7 +114,11 @@ class Anchoring:
             self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
-        self._recall()
+        try:
+            self._recall()
+        except Exception:
+            # It is found out again.
+            log.exception("anchors_not_known")
         while True:
             # Asked before the turn, so that one follows the stop.
             is_last = self._stopping.is_set()
@@ -144,7 +151,10 @@ class Anchoring:
         """How long nothing is to be done."""
         if self._known.misfit:
             return _LOUD_SECONDS
-        times = [max(self._due_at, self._signing.next_at)]
+        if self._signing.failed:
+            times = [self._signing.next_at]
+        else:
+            times = [min(self._due_at, time.monotonic() + _LOOK_SECONDS)]
         times += [tries.next_at for tries in self._tries.values() if tries.failed]
         return max(0.0, min(times) - time.monotonic())
 
@@ -161,11 +171,7 @@ class Anchoring:
 
     def _recall(self) -> None:
         """What was known when the last daemon ended."""
-        try:
-            before, signed_at = self._file.remembered(), self._file.signed_at()
-        except OSError as error:
-            log.warning("anchors_not_known", why=str(error))
-            return
+        before, signed_at = self._file.remembered(), self._file.signed_at()
         self._known = Anchorage(kept=tuple(before.of(one.place, one.where) for one in self._known.kept))
         if signed_at is not None:
             # A daemon that is started again and again signs no oftener for that.
@@ -175,30 +181,41 @@ class Anchoring:
     def _check(self) -> None:
         """Read the whole log, and hold it against what was signed of it, here and elsewhere."""
         self._log, self._note = self._begun(), None
-        is_own = True
-        at = self._known.of("file", str(self._file.path)).at or self._file.signed_at() or self._now()
+        known = self._known.of("file", str(self._file.path))
+        at = known.at or self._file.signed_at() or self._now()
+        where = f"the newest in {self._file.path}"
+        most = None
         try:
             note = self._file.newest()
             self._log.read_on(mark=note.checkpoint.size if note is not None else 0)
-            if note is not None:
-                is_own = self._log.fits(KeptNote(note=note, at=at))
+            if note is None:
+                where = f"remembered beside {self._file.path}, in which no checkpoint is left"
+                self._log.remembers(known)
+            while note is not None and not self._log.fits(KeptNote(note=note, at=at)):
+                # Who restored the older copy was interrupted before they were moved.
+                self._give_up(KeptNote(note=note, at=at))
+                note, most = self._file.newest(), 0
         except Misfit as error:
-            raise _Refused(anchoring.refusal(error, f"the newest in {self._file.path}")) from error
-        if note is not None and is_own:
-            self._note = note
-            self._tell("file", note.checkpoint.size, at)
-        elif note is not None:
-            log.warning("audit_loss_accepted", signed=note.checkpoint.size, events=self._log.size)
-            self._due_at = 0.0
+            raise _Refused(anchoring.refusal(error, where)) from error
         # What was given up covers nothing of this log.
-        most = self._log.size if is_own else 0
+        most = self._log.size if most is None else most
         kept = tuple(one if one.size <= most else replace(one, size=0) for one in self._known.kept)
         self._known = replace(self._known, kept=kept)
+        if note is not None:
+            self._note = note
+            self._tell("file", note.checkpoint.size, at)
         for place in self._places:
             self._look(place)
         self._is_checked = True
         # Also that what was amiss before is put right.
         self._save()
+
+    def _give_up(self, kept: KeptNote) -> None:
+        """Have what was signed of lost events in a file of its own. Raises Misfit, and OSError."""
+        left, signed = self._log.left_of(kept), kept.note.checkpoint.size
+        aside = self._file.set_aside(left, self._now())
+        log.warning("audit_loss_accepted", signed=signed, events=self._log.size, moved_to=str(aside))
+        self._due_at = 0.0
 
     def _look(self, place: Place) -> None:
         """See what is anchored there before anything is signed. Who does not answer keeps nobody waiting."""
@@ -235,6 +252,12 @@ class Anchoring:
             raise NotKept(message) from error
         except StoreError as error:
             raise NotKept(str(error).rstrip(".")) from error
+        except (NotKept, _OutOfTime):
+            raise
+        except Exception as error:
+            # One place must not be in the way of another.
+            log.exception("anchoring_failed", place=place.kind)
+            raise NotKept(_unforeseen(error)) from error
 
     def _is_signed(self, note: SignedCheckpoint) -> bool:
         try:
@@ -246,26 +269,34 @@ class Anchoring:
 
     def _try_to_sign(self, *, is_last: bool) -> None:
         try:
-            self._sign_what_is_new(is_last=is_last)
+            is_done = self._sign_what_is_new(is_last=is_last)
         except (StoreError, CannotSign, OSError) as error:
             pause = self._signing.failure()
             log.warning("audit_checkpoint_not_signed", why=str(error), again_in_seconds=pause)
             self._tell_trouble("file", f"{str(error).rstrip('.')}.")
+        except (_Refused, _OutOfTime):
+            raise
+        except Exception as error:
+            # What was signed before can be sent all the same.
+            log.exception("anchoring_failed", again_in_seconds=self._signing.failure())
+            self._tell_trouble("file", f"{_unforeseen(error)}.")
         else:
-            self._signing.success()
-            self._tell_trouble("file", "")
+            # What the daemon before could not sign, and is not due yet, is trouble still.
+            if is_done or self._signing.failed:
+                self._signing.success()
+                self._tell_trouble("file", "")
 
-    def _sign_what_is_new(self, *, is_last: bool) -> None:
+    def _sign_what_is_new(self, *, is_last: bool) -> bool:
+        """Read it, and sign it once that is due; whether all that was due is signed, False if none was."""
         if not self._is_checked:
             self._check()
-        elif is_last or time.monotonic() >= self._due_at:
+        else:
             try:
                 self._log.read_on()
             except Misfit as error:
                 raise _Refused(anchoring.refusal(error, "what was read of it before")) from error
         if not is_last and time.monotonic() < self._due_at:
-            return
-        self._due_at = time.monotonic() + self._every
+            return False
         if self._log.size > (self._note.checkpoint.size if self._note is not None else 0):
             text = Checkpoint(origin=self._name, size=self._log.size, root=self._log.root)
             signature = ssh_signing.sign(self._key_file, checkpoint.NAMESPACE, text.text.encode())
@@ -274,6 +305,9 @@ class Anchoring:
             self._note = note
             log.info("audit_checkpoint_signed", events=self._log.size)
             self._tell("file", self._log.size, self._now())
+        # Only now: what could not be signed stays due.
+        self._due_at = time.monotonic() + self._every
+        return True
 
     def _have_kept(self, place: Place) -> None:
         note = self._note
@@ -322,3 +356,7 @@ class Anchoring:
             self._file.remember(self._known)
         except OSError as error:
             log.warning("anchors_not_remembered", why=str(error))
+
+
+def _unforeseen(error: Exception) -> str:
+    return f"it failed as nobody foresaw ({type(error).__name__}): see `anchoring_failed` in the daemon's log"

@@ -24,7 +24,7 @@ import structlog
 from deployer.adapters.store import StoreError
 from deployer.core.redact import one_line
 from deployer.core.scrub import first
-from deployer.engine.targets import Away, LockedOut, LogTarget, OutboxStore, Patience, Refused, Target
+from deployer.engine.targets import Away, Gone, LockedOut, LogTarget, OutboxStore, Patience, Refused, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -51,7 +51,7 @@ _WHY = 500
 
 _PATIENCE = Patience()
 
-__all__ = ["Away", "LockedOut", "LogTarget", "Outbox", "Patience", "Refused", "Target"]
+__all__ = ["Away", "Gone", "LockedOut", "LogTarget", "Outbox", "Patience", "Refused", "Target"]
 
 log = structlog.get_logger(__name__)
 
@@ -269,7 +269,7 @@ class _Worker:
         self._counts[name, "failed"] += 1
         if self._failures == 1:
             log.warning("delivery_waits", target=name, why=why)
-        if self._lockouts >= self._patience.lockouts:
+        if self._lockouts >= self._patience.lockouts or isinstance(error, Gone):
             self._died(self._store.bury(name, self.target.audience, why=why, at=now), why)
             self._lockouts = 0
         else:

@@ -1,6 +1,6 @@
 """What messages are delivered to, how a target says no, and how long it is tried.
 
-Owns the face of a target, its three ways not to take something, the pauses, and the simplest target, the log.
+Owns the face of a target, its ways not to take something, the pauses, and the simplest target, the log.
 Must not know messages, nor who delivers. Invariant: a pause grows and has an end; and a target that takes no
 time says so, for it is given what is there before a stop.
 """
@@ -46,6 +46,10 @@ class Away(Exception):  # noqa: N818 - as above
 
 class LockedOut(Away):
     """The target does not let us in. Somebody has to act; to ask on and on would have us banned."""
+
+
+class Gone(LockedOut):
+    """The target is no more, and says so: all that waits for it is dead at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

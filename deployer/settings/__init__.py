@@ -16,6 +16,7 @@ from deployer.settings._models import (
     Tls,
     TrustedProxy,
 )
+from deployer.settings._notify import Route, routes
 from deployer.settings._origins import Setting, explained
 from deployer.settings._people import Person
 from deployer.settings._promote import Promote
@@ -36,6 +37,7 @@ __all__ = [
     "Person",
     "Promote",
     "Repository",
+    "Route",
     "Server",
     "Setting",
     "Settings",
@@ -51,4 +53,5 @@ __all__ = [
     "explained",
     "gate_rules",
     "load",
+    "routes",
 ]

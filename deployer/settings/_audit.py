@@ -39,7 +39,10 @@ _KEY_BYTES = 16 * 1024
 
 _SOCKET = "/dev/log"
 
-_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?):([0-9]{1,5})")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+"""A part of a machine's name: an empty one, or one of more than 63 characters, nobody can look up."""
+
+_HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:]+\]|{_LABEL}(?:\.{_LABEL})*):([0-9]{{1,5}})")
 _MAX_PORT = 65_535
 
 

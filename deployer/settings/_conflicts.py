@@ -25,6 +25,7 @@ def conflicts(raw: object, base: values.Base) -> Iterator[tuple[Keys, str]]:
     """Where something is wrong, and a sentence."""
     yield from _exposed(mapping(raw, "server"), base)
     yield from promotions.conflicts(raw, base)
+    yield from _told(raw)
     repositories = mapping(raw, "repositories")
     owners: dict[tuple[str | None, ...], str] = {}
     for name in mapping(raw, "environments"):
@@ -80,6 +81,21 @@ def _exposed(server: Mapping[str, Any], base: values.Base) -> Iterator[tuple[Key
             " speaks https; or listen on 127.0.0.1, and use an ssh tunnel"
         )
         yield ("server", "listen"), message
+
+
+def _told(raw: object) -> Iterator[tuple[Keys, str]]:
+    """Routes that name an environment which is none."""
+    environments, notify = mapping(raw, "environments"), mapping(raw, "notify")
+    for name in notify:
+        for key in ("environments", "always"):
+            listed = mapping(notify, name).get(key)
+            if isinstance(listed, str):
+                # As a variable has it.
+                listed = [part.strip() for part in listed.split(",")]
+            for one in listed if isinstance(listed, list) else ():
+                if isinstance(one, str) and environments and one not in environments:
+                    keys = ("notify", name, key)
+                    yield keys, unknown(keys, "environment", one, environments)
 
 
 def _followed(environment: Mapping[str, Any], base: values.Base) -> str | None:

@@ -148,6 +148,8 @@ class Forge(Group):
     """Whether each commit shows there what becomes of it. The token needs the right to write statuses."""
     deployments: Annotated[bool, BeforeValidator(_deployments)] = False
     """Whether each rollout is shown as a deployment there. Gitea has none."""
+    plans: Flag = False
+    """Whether each open pull request has a comment with what merging it would do. The token writes it."""
 
     @model_validator(mode="after")
     def _is_let_in(self) -> Self:

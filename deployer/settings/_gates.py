@@ -133,6 +133,11 @@ class Window(Group):
     @property
     def span(self) -> Span:
         """As the core has it."""
+        return self.recurring
+
+    @property
+    def recurring(self) -> Recurring:
+        """The same."""
         return Recurring(cron=self.cron, duration=self.duration, time_zone=self.time_zone)
 
 

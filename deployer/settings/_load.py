@@ -18,6 +18,7 @@ from deployer.core.document import kind
 from deployer.core.redact import Path as Keys
 from deployer.core.redact import quote
 from deployer.settings import _find as find
+from deployer.settings import _notify as notify
 from deployer.settings import _values as values
 from deployer.settings import _variables as variables
 from deployer.settings._audit import Audit, AuditPush
@@ -75,9 +76,12 @@ _GROUPS: Mapping[Keys, type[Group]] = {
     ("audit",): Audit,
     ("audit", "push"): AuditPush,
     ("audit", "push", "github_app"): GithubApp,
+    ("notify", _ANY): notify.Route,
+    ("notify", _ANY, "webhook"): notify.Receiver,
+    ("notify", _ANY, "quiet_hours", _ANY): Window,
     ("log",): Log,
 }
-_OF_NAMES = frozenset({("repositories",), ("environments",), ("people",), ("groups",)})
+_OF_NAMES = frozenset({("repositories",), ("environments",), ("people",), ("groups",), ("notify",)})
 """Whose keys are names that people choose."""
 
 

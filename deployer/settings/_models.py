@@ -18,6 +18,7 @@ from deployer.settings import _values as values
 from deployer.settings._audit import Audit
 from deployer.settings._gates import Gates
 from deployer.settings._group import Group, Name, PublicFile, SecretFile, one_or_more, text
+from deployer.settings._notify import Route
 from deployer.settings._people import Login, People, Person
 from deployer.settings._promote import Promotion
 from deployer.settings._repositories import Repository
@@ -203,6 +204,8 @@ class Settings(Group):
     """Where the daemon can be reached."""
     audit: Audit | None = None
     """Signed checkpoints of the audit log. None: its events are chained, and nothing is signed."""
+    notify: Mapping[Name, Route] = Field(default={})
+    """Who is told what happens, by names of your choice."""
     log: Log = Log()
     """What is logged, and how."""
     workers: Annotated[int, BeforeValidator(values.workers)] = 32

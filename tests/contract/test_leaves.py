@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
-RESTORED = StoreRestored(at=AT, backup="sha256:0", events=1, lost=2, signed=3)
+RESTORED = StoreRestored(at=AT, backup="sha256:0", events=1, lost=2, signed=3, given_up=("a",))
 
 
 @pytest.fixture

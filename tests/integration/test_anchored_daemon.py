@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,10 +20,11 @@ import yaml
 from click.testing import CliRunner
 
 from deployer.adapters.store import SqlStore
+from deployer.cli import anchors
 from deployer.cli.main import cli
 from deployer.core.checkpoint import parse, parse_all
-from deployer.core.events import DAEMON_LOG
-from tests.support.anchored import NAME, TOKEN, Anchored
+from deployer.core.events import DAEMON_LOG, DaemonStopped
+from tests.support.anchored import NAME, TOKEN, Anchored, SyslogSocket
 from tests.support.audited import Files, events
 from tests.support.eventually import eventually
 from tests.support.free_port import free_port
@@ -294,6 +297,22 @@ def test_the_doctor_looks_at_the_key_the_push_and_the_checkpoints(anchored: Anch
     )
 
 
+def test_the_doctor_warns_of_a_place_in_trouble_before_it_is_late(tmp_path: Path) -> None:
+    """A syslog that is gone: for an hour and more nobody would hear of it."""
+    (tmp_path / "anchored").mkdir()
+    site = Anchored(tmp_path / "anchored", every="365d")
+    with closing(SyslogSocket(tmp_path / "log")) as syslog:
+        site.audit["syslog"] = syslog.address
+        site.turn()
+    (tmp_path / "log").unlink()
+    site.add(1, DaemonStopped(at=datetime.now(UTC)))
+    site.turn()
+    (file, _), (state, says) = told(site, "store")["checkpoints"]
+    assert (file, state) == ("ok", "warn")
+    assert says.startswith("syslog has 3 of 4 events, ")
+    assert "did not take it: No such file or directory" in says
+
+
 def test_the_doctor_says_that_the_store_is_another(anchored: Anchored) -> None:
     """Before a daemon has found it, and after."""
     anchored.add(5)
@@ -340,3 +359,46 @@ def test_after_a_restore_that_gave_events_up_the_log_is_signed_again(anchored: A
             anchored.store.with_name(f"{anchored.store.name}{suffix}").unlink(missing_ok=True)
         assert "6 events were signed, and the store has 3" in anchored.turn().misfit
         assert anchored.pushed()[-1] == 6
+
+
+def test_what_a_clock_that_was_ahead_signed_can_be_given_up(
+    anchored: Anchored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was pushed says that it came after the loss, which names it."""
+    backup, now = anchored.root / "backup.db", anchors._now
+    with anchored.serving():
+        anchored.turn()
+        assert type_(anchored, "backup", str(backup)).exit_code == 0
+        anchored.add(4)
+        monkeypatch.setattr(anchors, "_now", lambda: now() + timedelta(hours=1))
+        anchored.turn()
+        monkeypatch.undo()
+        assert anchored.pushed() == [3, 7]
+        done = type_(anchored, "restore", str(backup), "--accept-loss", "--reason", "the disk is gone")
+        assert done.exit_code == 0, done.output
+        assert anchored.turn().misfit == ""
+        assert anchored.pushed()[-1] == anchored.sizes()[-1] == 4
+
+
+def test_on_a_new_machine_what_the_daemon_says_is_what_is_to_be_done(anchored: Anchored) -> None:
+    """The disk died, and the backup is older than what is anchored: the commands as they are told."""
+    backup, notes = anchored.root / "backup.db", anchored.root / "anchors.txt"
+    with anchored.serving():
+        anchored.turn()
+        assert type_(anchored, "backup", str(backup)).exit_code == 0
+        anchored.add(4)
+        anchored.turn()
+        shutil.rmtree(anchored.state_dir)
+        assert type_(anchored, "restore", str(backup)).exit_code == 0
+        misfit = anchored.turn().misfit
+        assert "7 events were signed, and the store has 4" in misfit
+        (git,) = re.findall("`(git log [^`]+)`", misfit)
+        (restore,) = re.findall("`deployer (restore [^`]+)`", misfit)
+        notes.write_text(anchored.repo.git(*git.split()[1:], anchored.ref) + "\n")
+        named = {"FILE": backup, "TEXT": "the disk died", "ANCHORS": notes, "KEY": f"{anchored.key}.pub"}
+        done = type_(anchored, *(str(named.get(word, word)) for word in restore.split()))
+        assert done.exit_code == 0, done.output
+        assert anchored.turn().misfit == ""
+        assert anchored.pushed()[-1] == anchored.sizes()[-1]
+        assert type_(anchored, "audit", "verify").exit_code == 0
+        assert type_(anchored, "backup", str(anchored.root / "next.db")).exit_code == 0

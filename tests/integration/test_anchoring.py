@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
 import stat
 import subprocess
+import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,10 +19,12 @@ from deployer.adapters.git import Access, AnchorRef
 from deployer.adapters.ssh_signing import public_key
 from deployer.adapters.store import StoreUnavailable
 from deployer.adapters.store.leaves import Leaves
+from deployer.adapters.syslog import Syslog
 from deployer.core.anchoring import ref_below
 from deployer.core.checkpoint import parse_all
 from deployer.core.events import StoreRestored
-from deployer.engine import tries
+from deployer.engine import anchoring, tries
+from deployer.engine.anchor_places import InSyslog, NotKept
 from tests.support.anchored import NAME, TOKEN, Anchored, SyslogSocket, make_key
 from tests.support.audited import SCRIPT, Files
 from tests.support.eventually import eventually
@@ -234,6 +238,95 @@ def test_a_key_that_is_gone_stops_nothing_but_the_signing(
     assert "cannot sign with" in site.said("audit_checkpoint_not_signed")[0]["why"]
 
 
+def test_what_could_not_be_signed_is_tried_again_soon_and_is_trouble_until_then(
+    site: Anchored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the next one is due; also where the thread has other things to do meanwhile."""
+    monkeypatch.setattr(tries, "FIRST_SECONDS", 0.05)
+    site.turn()
+    site.add(1)
+    os.utime(site.file.path, (1, 1))
+    site.audit["syslog"] = str(site.root / "nobody")
+    after, is_away = Leaves.after, threading.Event()
+
+    def read(leaves: Leaves, id_: int, limit: int) -> list[tuple[object, object]]:
+        is_away.wait(30)
+        return after(leaves, id_, limit)
+
+    monkeypatch.setattr(Leaves, "after", read)
+    with site.running() as made:
+        away = site.key.rename(site.root / "away")
+        is_away.set()
+        for times in range(2, 5):
+            eventually(lambda: len(site.said("audit_checkpoint_not_signed")) >= times, within=30)  # noqa: B023
+            eventually(lambda: len(site.said("audit_checkpoint_not_anchored")) >= times, within=30)  # noqa: B023
+            assert "cannot sign with" in made.known.kept[0].trouble
+        away.rename(site.key)
+        # The next one is due in an hour.
+        site.until(made, "file", 4)
+        eventually(lambda: not made.known.kept[0].trouble, within=30)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("who knows"), UnicodeError("label empty or too long")])
+def test_a_place_that_fails_in_any_way_is_in_the_way_of_no_other(
+    site: Anchored, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is told, and tried again."""
+
+    def send(_syslog: Syslog, _line: str) -> None:
+        raise error
+
+    monkeypatch.setattr(Syslog, "send", send)
+    site.audit["syslog"] = "logs.example.com:514"
+    with site.serving():
+        known = site.turn()
+    assert site.sizes() == site.pushed() == [3]
+    assert [(one.place, one.size, bool(one.trouble)) for one in known.kept] == [
+        ("file", 3, False),
+        ("syslog", 0, True),
+        ("git", 3, False),
+    ]
+    assert "(RuntimeError): see `anchoring_failed`" in known.kept[1].trouble or "label" in str(error)
+    assert site.said("audit_checkpoint_not_anchored")[0]["place"] == "syslog"
+
+
+def test_a_name_that_nobody_can_look_up_is_a_place_that_does_not_take_it(site: Anchored) -> None:
+    """Python says so by an error of its own."""
+    site.turn()
+    with pytest.raises(NotKept, match=r"correct `audit\.syslog`"):
+        InSyslog(Syslog("logs..example.com:514")).keep(site.notes()[0], lambda _: True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"misfit": "", "kept": [{"place": "file", "where": "x", "size": 1e999, "at": null, "trouble": ""}]}',
+        '{"misfit": "", "kept": ' + "[" * 100_000,
+    ],
+    ids=["no number", "nested"],
+)
+def test_whatever_stands_in_what_is_remembered_the_log_is_signed(site: Anchored, text: str) -> None:
+    """It is found out again."""
+    site.turn()
+    site.add(1)
+    (site.state_dir / "anchors.json").write_text(text)
+    assert site.turn().kept[0].size == 4
+    assert site.sizes() == [3, 4]
+
+
+def test_what_cannot_be_remembered_in_any_way_is_found_out_again(
+    site: Anchored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And said."""
+
+    def remembered(_file: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(type(site.file), "remembered", remembered)
+    assert site.turn().kept[0].size == 3
+    assert len(site.said("anchors_not_known")) == 1
+
+
 def test_a_store_that_cannot_be_read_is_read_again(site: Anchored, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is signed meanwhile, and nobody calls the store another one."""
     monkeypatch.setattr(tries, "FIRST_SECONDS", 0.05)
@@ -338,6 +431,49 @@ def test_what_is_read_is_held_against_what_was_read_before(site: Anchored, tmp_p
     assert site.sizes() == [13]
 
 
+def test_what_is_new_is_read_before_it_is_signed(
+    site: Anchored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So nobody writes it anew unseen until the next checkpoint is due, an hour from now."""
+    monkeypatch.setattr(anchoring, "_LOOK_SECONDS", 0.05)
+    after, read = Leaves.after, [0]
+
+    def told(leaves: Leaves, id_: int, limit: int) -> list[tuple[object, object]]:
+        found = after(leaves, id_, limit)
+        read.extend(int(str(id_)) for id_, _ in found)
+        return found
+
+    monkeypatch.setattr(Leaves, "after", told)
+    with site.running() as made:
+        site.until(made, "file", 3)
+        site.add(3)
+        eventually(lambda: max(read) == 6, within=30)
+        with Files(folder=tmp_path, log=site.store).tampering() as connection:
+            forge(connection, random.Random(1))
+        eventually(lambda: made.known.misfit, within=30)
+    assert "the event with id 6 is not there any more as it was read" in made.known.misfit
+    assert site.sizes() == [3]
+
+
+def test_a_log_that_was_cut_off_with_its_checkpoints_is_remembered(site: Anchored, tmp_path: Path) -> None:
+    """Nothing is signed until a person says that an older copy was restored."""
+    before = copy(site, tmp_path / "before")
+    site.add(10)
+    site.turn()
+    again(site, before, site.store.name)
+    site.file.path.unlink()
+    for _ in range(2):
+        known = site.turn()
+        assert "13 events were signed, and the store has" in known.misfit
+        assert "in which no checkpoint is left" in known.misfit
+        assert "--accept-loss --reason TEXT" in known.misfit
+        assert site.sizes() == []
+
+    site.add(1, StoreRestored(at=datetime.now(UTC), backup=f"sha256:{'0' * 64}", events=3))
+    assert not site.turn().misfit
+    assert site.sizes() == [4]
+
+
 def test_a_loss_that_a_person_accepted_is_gone_on_from(site: Anchored, tmp_path: Path) -> None:
     """The log itself says so. What was anchored stays there, below the next; a later loss is not excused."""
     before = copy(site, tmp_path / "before")
@@ -351,7 +487,10 @@ def test_a_loss_that_a_person_accepted_is_gone_on_from(site: Anchored, tmp_path:
         eventually(lambda: datetime.now(UTC).second != now.second, within=30)
         known = site.turn()
         assert not known.misfit
-        assert site.sizes() == site.pushed() == [7, 4]
+        # Who restored it was interrupted, and the daemon has moved what was signed of what is lost.
+        assert (site.sizes(), site.pushed()) == ([4], [7, 4])
+        (lost,) = site.state_dir.glob("checkpoints-lost-*.txt")
+        assert [note.checkpoint.size for note in parse_all(lost.read_text())] == [7]
         assert [one.size for one in known.kept] == [4, 4]
 
         # It is no excuse for what is lost after it.
@@ -364,6 +503,26 @@ def test_a_loss_that_a_person_accepted_is_gone_on_from(site: Anchored, tmp_path:
         shutil.rmtree(site.state_dir)
         shutil.copytree(middle, site.state_dir)
         assert "6 events were signed, and the store has 4" in site.turn().misfit
+
+
+def test_after_a_restore_that_was_interrupted_the_checkpoints_verify(site: Anchored, tmp_path: Path) -> None:
+    """Those of what is lost leave the file, all of them; those before stay."""
+    site.turn()
+    before = copy(site, tmp_path / "before")
+    for _ in range(2):
+        site.add(4)
+        site.turn()
+    again(site, before, site.store.name)
+    site.add(1, StoreRestored(at=datetime.now(UTC), backup=f"sha256:{'0' * 64}", events=3, lost=8, signed=11))
+    for size in (4, 6):
+        assert not site.turn().misfit
+        assert site.sizes()[-1] == size
+        code, said = site.verify(site.file.path)
+        assert (code, f"the newest covers {size} of the events" in said) == (0, True), said
+        site.add(2)
+    assert site.sizes() == [3, 4, 6]
+    (lost,) = site.state_dir.glob("checkpoints-lost-*.txt")
+    assert [note.checkpoint.size for note in parse_all(lost.read_text())] == [7, 11]
 
 
 def test_a_file_of_checkpoints_that_was_lost_is_begun_anew(site: Anchored) -> None:

@@ -148,7 +148,10 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.copies)
     @rule(data=st.data())
     def a_loss_is_accepted(self, data: st.DataObject) -> None:
-        """As `deployer restore --accept-loss` does it, which was shown what is on the ref."""
+        """As `deployer restore --accept-loss` does it, which was shown what is on the ref.
+
+        It may be interrupted before it has moved the checkpoints.
+        """
         had = len(self.hashes())
         signed = [note.checkpoint.size for note, _ in self.ref.notes] + [
             note.checkpoint.size for note in self.notes()
@@ -164,7 +167,9 @@ class Machine(RuleBasedStateMachine):
                 signed=max([0, *(one for one in signed if one > kept)]),
             )
         )
-        self.file.path.write_text("".join(one.text for one in self.notes() if one.checkpoint.size <= kept))
+        if data.draw(st.booleans(), "interrupted"):
+            return
+        self.file.set_aside(kept, self.now())
 
     @rule()
     def the_checkpoints_are_lost(self) -> None:
@@ -196,28 +201,57 @@ class Machine(RuleBasedStateMachine):
         whole, _ = split(text)
         return parse_all(whole) if whole else []
 
-    def fits(self, note: SignedCheckpoint, at: datetime | None, hashes: list[bytes]) -> bool:
-        """Whether the daemon may go on from this: it is of this log, or was given up after it was signed."""
+    def given_up(self) -> list[StoreRestored]:
+        """What the log says that people gave up."""
+        with closing(SqlStore.open(self.state / STORE)) as store:
+            return [one.event for one in store.events(DAEMON_LOG) if isinstance(one.event, StoreRestored)]
+
+    def left(self, note: SignedCheckpoint, at: datetime | None, hashes: list[bytes]) -> int | None:
+        """From how many events the daemon may go on: from all that it covers, if it is of this log.
+
+        From what was left, where that was given up after it was signed; None if it is neither.
+        """
         size = note.checkpoint.size
         if size <= len(hashes) and merkle.root(hashes[:size]) == note.checkpoint.root:
-            return True
-        with closing(SqlStore.open(self.state / STORE)) as store:
-            given_up = [one.event for one in store.events(DAEMON_LOG) if isinstance(one.event, StoreRestored)]
-        return any(
-            one.events < size <= max(one.signed, one.events + (one.lost or 0))
-            and (at is None or at <= one.at)
-            for one in given_up
+            return size
+        return max(
+            (
+                one.events
+                for one in self.given_up()
+                if one.events < size <= max(one.signed, one.events + (one.lost or 0))
+                and (at is None or at <= one.at)
+            ),
+            default=None,
         )
+
+    def expected(self, hashes: list[bytes]) -> tuple[list[SignedCheckpoint], bool]:
+        """Those of the file that stay there, and whether the daemon may go on from them."""
+        known = self.file.remembered().of("file", str(self.file.path))
+        rest = self.notes()
+        if not rest:
+            excuses = [one for one in self.given_up() if one.events < known.size]
+            return rest, known.size <= len(hashes) or bool(excuses)
+        while rest:
+            size = rest[-1].checkpoint.size
+            left = self.left(rest[-1], known.at, hashes)
+            if left is None or left == size:
+                return rest, left == size
+            rest = [one for one in rest if one.checkpoint.size <= left]
+        return rest, True
+
+    def aside(self) -> set[str]:
+        """All that were moved."""
+        files = self.state.glob("checkpoints-lost-*.txt")
+        return {note.text for file in files for note in parse_all(file.read_text())}
 
     @rule()
     def a_daemon_runs(self) -> None:
         """From its start to its stop."""
         hashes, before, pushed = self.hashes(), self.notes(), list(self.ref.notes)
-        state = self.file.remembered()
-        signed_at = next((one.at for one in state.kept if one.place == "file"), None)
-        is_sound = not before or self.fits(before[-1], signed_at, hashes)
+        rest, is_sound = self.expected(hashes)
+        aside = self.aside()
         if is_sound and self.ref.is_up and pushed:
-            is_sound = self.fits(pushed[-1].note, pushed[-1].at, hashes)
+            is_sound = self.left(pushed[-1].note, pushed[-1].at, hashes) is not None
         with (
             closing(SqlStore.open(self.state / STORE)) as store,
             mock.patch.object(ssh_signing, "public_key", return_value=SIGNER.key),
@@ -235,19 +269,24 @@ class Machine(RuleBasedStateMachine):
             )
             daemon.start()
             daemon.stop(60)
+        # Nothing is ever gone: it stays, or is moved.
+        moved = {one.text for one in before} - {one.text for one in rest}
+        assert moved <= self.aside()
+        assert aside <= self.aside()
+        texts = [one.text for one in self.notes()]
         if not is_sound:
             assert daemon.known.misfit
-            assert (self.notes(), self.ref.notes) == (before, pushed)
+            assert (texts, self.ref.notes) == ([one.text for one in rest], pushed)
             return
         assert not daemon.known.misfit, daemon.known.misfit
-        assert self.notes()[: len(before)] == before
+        assert texts[: len(rest)] == [one.text for one in rest]
         assert self.ref.notes[: len(pushed)] == pushed
         newest = [self.notes()[-1]]
         if self.ref.is_up:
             newest.append(self.ref.notes[-1].note)
         for note in newest:
             assert (note.checkpoint.size, note.checkpoint.root) == (len(hashes), merkle.root(hashes))
-        for note in (*self.notes()[len(before) :], *(one.note for one in self.ref.notes[len(pushed) :])):
+        for note in (*self.notes()[len(rest) :], *(one.note for one in self.ref.notes[len(pushed) :])):
             assert merkle.root(hashes[: note.checkpoint.size]) == note.checkpoint.root
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deployer.adapters.store import SqlStore
+from deployer.core import chain, raw_log
 from deployer.core.merkle import Frontier
+from deployer.core.raw_log import RawEvent
 from tests.support import audited
 from tests.support.audited import Files, Home, events
 from tests.support.prerequisites import require
@@ -146,6 +148,23 @@ def test_a_segment_that_was_changed_is_found(
 
     assert said.code == 1
     assert any(why in line for line in said.findings)
+
+
+def test_an_event_behind_the_last_of_a_segment_is_found(home: Home) -> None:
+    """Its chain fits, and no checkpoint covers it: anybody can append such a one to the last segment."""
+    seal(home)
+
+    def more(lines: list[bytes]) -> list[bytes]:
+        last = RawEvent(**json.loads(lines[-1]))
+        event = last._replace(id=257, sequence=last.sequence + 1, actor="eve", previous_hash=last.hash)
+        event = event._replace(hash=chain.link(event.previous_hash, event.chained))
+        return [*lines, *(line.encode() for line in raw_log.lines([event]))]
+
+    repacked(home.folder / "sealed" / "segment-1-256.jsonl.gz", more)
+    assert both(home).findings == (
+        "After 256 events the log cannot be read on: segment-1-256.jsonl.gz: it has more events than its name"
+        " says.",
+    )
 
 
 def test_a_segment_that_is_missing_or_damaged_is_named(home: Home) -> None:

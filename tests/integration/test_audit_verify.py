@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
+from deployer.adapters.checkpoint_file import KEYS
 from deployer.adapters.store import SqlStore
+from deployer.adapters.store.schema import upgrade
+from deployer.adapters.store.tables import REVISION
 from deployer.cli.main import cli
+from deployer.core.events import Paused, Seen
+from tests.migration.test_migrations import REVISIONS, fill
 from tests.support import audited
+from tests.support.anchored import Anchored, make_key
 from tests.support.audited import Files, Home, notes
-from tests.support.tampering import cut_with_care
+from tests.support.build import release
+from tests.support.note_signer import NoteSigner
+from tests.support.prerequisites import require
+from tests.support.tampering import KEPT, cut_with_care, no_content
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -174,6 +187,177 @@ def test_nothing_is_written_beside_a_file_that_is_named(home: Home) -> None:
     before = {path: path.read_bytes() for path in home.store.parent.iterdir()}
     assert home.type("audit", "verify", str(home.store)).exit_code == 0
     assert {path: path.read_bytes() for path in home.store.parent.iterdir()} == before
+
+
+# --- what is kept beside the log ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tamper", KEPT, ids=lambda tamper: tamper.__name__)
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_kept_beside_the_log_is_compared_when_it_is_asked_for(
+    home: Home, tamper: Callable[[sqlite3.Connection, random.Random], None], seed: int
+) -> None:
+    """A record or a rollout that says something else: the daemon goes by it, and the log does not show it."""
+    home.sign(256)
+    assert home.type("audit", "verify", "--deep").exit_code == 0
+    files = Files(folder=home.folder, log=home.store, notes=[home.checkpoints.read_text()])
+    with files.tampering() as connection:
+        before = connection.total_changes
+        tamper(connection, random.Random(seed))
+        assert connection.total_changes > before
+
+    assert files.both().code == 0
+    said = home.type("audit", "verify", "--deep")
+    assert said.exit_code == 1
+    [finding, last] = said.stdout.splitlines()
+    assert "is not what" in finding
+    assert any(name in finding for name in audited.ENVIRONMENTS)
+    assert last == "NOT as it was written: 1 finding in 256 events of 16 environments."
+
+
+def test_a_pause_that_was_taken_out_of_a_record_is_found(home: Home) -> None:
+    """What the log does not give, what is in no log, and what cannot be read at all."""
+    with closing(SqlStore.open(home.store)) as running:
+        now = datetime(2026, 11, 24, tzinfo=UTC)
+        running.commit(running.load("prod-eu"), [Paused(at=now, actor="ada", reason="freeze")])
+    with closing(sqlite3.connect(home.store, isolation_level=None)) as connection:
+        (data,) = connection.execute("SELECT data FROM records WHERE environment = 'prod-eu'").fetchone()
+        changed = json.dumps(json.loads(data) | {"paused": None})
+        connection.execute("UPDATE records SET data = ? WHERE environment = 'prod-eu'", (changed,))
+        connection.execute("UPDATE records SET data = '{}' WHERE environment = 'test-us'")
+        connection.execute("UPDATE rollouts SET data = '{}' WHERE id = 'test-us#1'")
+    said = home.type("audit", "verify", "--deep")
+
+    assert said.stdout.splitlines()[:-1] == [
+        "The record of prod-eu is not what its log gives: it was changed.",
+        "The record of test-us is not what its log gives: it was changed.",
+        "Rollout test-us#1 of the history is not what the log of test-us gives: its data was changed.",
+    ]
+    with closing(SqlStore.open(home.store)) as running:
+        assert running.load("prod-eu").paused is None
+
+
+def test_a_log_that_cannot_be_folded_again_is_named(home: Home) -> None:
+    """A release that is wanted and was never deployed is in no history: nothing else misses its content."""
+    wanted = release("never deployed")
+    with closing(SqlStore.open(home.store)) as running:
+        running.commit(running.load("prod-eu"), [Seen(at=datetime(2026, 11, 24, tzinfo=UTC), release=wanted)])
+    with closing(sqlite3.connect(home.store, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM releases WHERE digest = ?", (wanted.digest,))
+
+    assert home.type("audit", "verify").exit_code == 0
+    [finding, _] = home.type("audit", "verify", "--deep").stdout.splitlines()
+    assert finding.startswith("The log of prod-eu cannot be folded again: ")
+    assert f"the content of {wanted.digest} is missing" in finding
+
+
+def test_what_holds_only_the_log_is_not_looked_into(home: Home) -> None:
+    """An export, and standard input; nor is what was found before made worse."""
+    export = home.folder / "log.jsonl"
+    audited.export(home.store, export)
+    for file in (str(export), "-", str(home.folder)):
+        said = CliRunner().invoke(cli, ["audit", "verify", "--deep", file], input=export.read_bytes())
+        assert said.exit_code in {64, 2}
+        assert "Verified" not in said.output
+    with Files(folder=home.folder, log=home.store).tampering() as connection:
+        no_content(connection, random.Random(0))
+    assert "which the history names, is missing" in home.type("audit", "verify", "--deep").stdout
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_store_of_an_older_version_is_verified_when_it_is_migrated(home: Home, revision: str) -> None:
+    """Its records and its history are what its log gives; before that nobody says so."""
+    path = home.folder / "older.db"
+    upgrade(path, revision=revision)
+    fill(path, revision)
+    said = CliRunner().invoke(cli, ["audit", "verify", str(path)])
+    assert said.exit_code == 0, said.output
+    deep = CliRunner().invoke(cli, ["audit", "verify", "--deep", str(path)])
+    assert deep.exit_code == (0 if revision == REVISION else 2), deep.output
+
+    upgrade(path)
+    deep = CliRunner().invoke(cli, ["audit", "verify", "--deep", str(path)])
+    assert deep.exit_code == 0, deep.output
+
+
+# --- another key -------------------------------------------------------------------------------------------
+
+
+def test_another_key_goes_on_with_the_same_log(tmp_path: Path) -> None:
+    """What the first one signed is checked with it, by every command; the daemon has kept its public half."""
+    require("ssh-keygen", shutil.which("ssh-keygen") is not None, "apt-get install openssh-client")
+    (tmp_path / "git").mkdir()
+    (tmp_path / "new").mkdir()
+    site = Anchored(tmp_path, every="1s")
+    site.turn()
+    assert type_(site, "backup", str(tmp_path / "one.db")) == 0
+    site.audit["key_file"] = str(make_key(tmp_path / "new" / "key"))
+    site.add(2)
+    site.turn()
+    # That a daemon starts again with it changes nothing.
+    before = (site.state_dir / KEYS).read_bytes()
+    site.turn()
+    assert (site.state_dir / KEYS).read_bytes() == before
+    assert len(before.splitlines()) == 2
+    assert stat.S_IMODE((site.state_dir / KEYS).stat().st_mode) == 0o600
+
+    assert type_(site, "audit", "verify") == 0
+    assert type_(site, "backup", str(tmp_path / "two.db")) == 0
+    assert type_(site, "audit", "seal", str(tmp_path / "sealed")) == 0
+    assert type_(site, "restore", str(tmp_path / "two.db")) == 0
+    assert type_(site, "audit", "verify") == 0
+
+
+def type_(site: Anchored, *args: str) -> int:
+    """Type `deployer ARGS` there; its exit code."""
+    result = CliRunner().invoke(cli, [*args, "-c", str(site.settings())])
+    assert result.exit_code == 0, result.output
+    return result.exit_code
+
+
+def test_a_key_that_no_daemon_knew_can_be_named(home: Home) -> None:
+    """By every command that looks at checkpoints; somebody else's is not believed for that."""
+    home.sign(100)
+    old = home.folder / "old.pub"
+    old.write_text(f"{audited.SIGNER.key.line}\n")
+    (home.folder / "audit_key.pub").write_text(f"{NoteSigner('bob').key.line}\n")
+    copy = str(home.folder / "copy.db")
+    assert home.type("backup", copy).exit_code == 1
+    assert home.type("backup", copy, "--key", str(old)).exit_code == 0
+    assert home.type("audit", "verify").exit_code == 1
+    assert home.type("audit", "verify", "--key", str(old)).exit_code == 0
+    # It verifies; then it cannot be signed, for the key is none.
+    sealed = str(home.folder / "sealed")
+    assert "does not verify" in home.type("audit", "seal", sealed).stderr
+    assert "cannot sign with" in home.type("audit", "seal", sealed, "--key", str(old)).stderr
+
+    kept = home.store.parent / KEYS
+    kept.write_text("junk\n")
+    said = home.type("audit", "verify")
+    assert said.exit_code == 2
+    assert f"{kept}: line 1" in said.stderr
+    assert "move it away" in said.stderr
+
+
+def test_a_log_that_does_not_fit_what_is_anchored_is_said_everywhere(home: Home) -> None:
+    """The daemon knows it of a place that nobody asks here. Nothing is signed, so nothing is sealed."""
+    (home.store.parent / "anchors.json").write_text(json.dumps({"misfit": "It is another.", "kept": []}))
+    for args in (("audit", "verify"), ("backup", str(home.folder / "copy.db"))):
+        said = home.type(*args)
+        assert (said.exit_code, "It is another." in said.stderr) == (0, True)
+    said = home.type("audit", "seal", str(home.folder / "sealed"))
+    assert said.exit_code == 7
+    assert "It is another. So nothing is sealed either." in said.stderr
+    assert not (home.folder / "sealed").exists()
+
+
+def test_damaged_checkpoints_have_a_next_step(home: Home) -> None:
+    """By every command that holds the log against them."""
+    home.sign(100)
+    home.checkpoints.write_text(home.checkpoints.read_text().replace("100", "\0\0\0"))
+    for args in (("audit", "verify"), ("backup", str(home.folder / "copy.db"))):
+        said = home.type(*args)
+        assert (said.exit_code, "keep a copy, move the file away" in said.stderr) == (2, True)
 
 
 # --- the raw export ----------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ WRITES = frozenset(
     {
         *("run", "init", "try", "demo", "sync", "promote", "approve", "reject", "rollback", "retry"),
         *("pause", "resume", "token create", "token revoke", "outbox drop", "outbox retry"),
-        *("backup", "restore", "audit checkpoint", "audit seal"),
+        *("backup", "restore", "audit checkpoint", "audit seal", "notify test"),
     }
 )
 """Commands that do something. What they say before they would (`--dry-run`) is read too."""
@@ -354,6 +354,7 @@ def _typed(site: CanarySite) -> Iterator[tuple[str, bytes]]:
         "audit show": [("audit", "show", one) for one in events],
         "audit verify": [("audit", "verify")],
         "outbox list": [("outbox", "list")],
+        "notify list": [("notify", "list")],
         "token list": [("token", "list")],
         "doctor": [("doctor",)],
         "healthcheck": [("healthcheck",)],

@@ -290,6 +290,7 @@ READS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("config", "schema"): (),
     ("token", "list"): (),
     ("outbox", "list"): (),
+    ("notify", "list"): (),
 }
 """With the arguments with which each has something to read."""
 
@@ -314,7 +315,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 def test_every_command_is_in_one_of_the_two() -> None:
     """One that is added tomorrow must say whether it reads."""
     writes = {("token", "create"), ("token", "revoke"), ("rollouts", "bundle")}
-    writes |= {("outbox", "retry"), ("outbox", "drop")}
+    writes |= {("outbox", "retry"), ("outbox", "drop"), ("notify", "test")}
 
     export = {("audit", "export")}  # in formats of its own
 

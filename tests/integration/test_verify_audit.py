@@ -169,17 +169,19 @@ def test_an_older_copy_is_found_by_a_checkpoint(store: Path, tmp_path: Path) -> 
 
 
 def test_a_trigger_that_is_gone_or_another_is_found(files: Files) -> None:
-    """As is one that nobody knows."""
+    """As is one that nobody knows, on whatever table."""
     with files.connect() as connection:
         connection.execute("DROP TRIGGER events_no_update")
         connection.execute("DROP TRIGGER events_no_delete")
         connection.execute("CREATE TRIGGER events_no_delete BEFORE DELETE ON events BEGIN SELECT 1; END")
         connection.execute("CREATE TRIGGER more AFTER INSERT ON Events BEGIN SELECT 1; END")
+        connection.execute("CREATE TRIGGER other AFTER INSERT ON rollouts BEGIN SELECT 1; END")
 
     assert files.both().findings == (
         "The trigger events_no_update, which keeps the log from being changed, is missing.",
         "The trigger events_no_delete, which keeps the log from being changed, is another.",
         "There is a trigger on the log that deployer does not make: more.",
+        "There is a trigger on the table rollouts that deployer does not make: other.",
     )
 
 

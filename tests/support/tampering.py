@@ -32,8 +32,24 @@ def delete(connection: sqlite3.Connection, chance: random.Random) -> None:
 
 
 def swap(connection: sqlite3.Connection, chance: random.Random) -> None:
-    """Two events have each other's ids."""
-    one, other = chance.sample(ids(connection), 2)
+    """Two events of one environment have each other's ids."""
+    name = chance.choice(ENVIRONMENTS)
+    own = connection.execute("SELECT id FROM events WHERE environment = ? ORDER BY id", (name,)).fetchall()
+    (one,), (other,) = chance.sample(own, 2)
+    _exchange(connection, one, other)
+
+
+def swap_neighbours(connection: sqlite3.Connection, chance: random.Random) -> None:
+    """Neighbours of two environments have each other's ids; neither starts a rollout."""
+    pairs = connection.execute(
+        "SELECT e.id FROM events e JOIN events f ON f.id = e.id + 1 AND f.environment <> e.environment"
+        " WHERE 'started' NOT IN (e.type, f.type) ORDER BY e.id"
+    ).fetchall()
+    (one,) = chance.choice(pairs)
+    _exchange(connection, one, one + 1)
+
+
+def _exchange(connection: sqlite3.Connection, one: int, other: int) -> None:
     for now, then in ((one, -1), (other, one), (-1, other)):
         connection.execute("UPDATE events SET id = ? WHERE id = ?", (then, now))
 
@@ -96,6 +112,62 @@ def given(connection: sqlite3.Connection, chance: random.Random) -> None:
     connection.execute(f"{what} WHERE name = 'events'")
 
 
+def given_twice(connection: sqlite3.Connection, chance: random.Random) -> None:
+    """A second row says that more ids were given out."""
+    last = 100_000 + chance.randrange(1000)
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (last,))
+
+
+def hide(connection: sqlite3.Connection, chance: random.Random) -> None:
+    """An index lacks some events, which nobody sees who asks it; its statement does not show that."""
+    name = chance.choice(["events_environment_id", "events_type_id", "events_actor_id", "events_at_id"])
+    (good,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    connection.execute(f"DROP INDEX {name}")
+    connection.execute(f"{good} WHERE type <> 'failed'")
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (good, name))
+    connection.execute("PRAGMA writable_schema = OFF")
+
+
+def no_content(connection: sqlite3.Connection, chance: random.Random) -> None:
+    """The content of a release that the history names is gone."""
+    (digest,) = chance.choice(connection.execute("SELECT digest FROM rollouts ORDER BY id").fetchall())
+    connection.execute("DELETE FROM releases WHERE digest = ?", (digest,))
+
+
+def trigger(connection: sqlite3.Connection, chance: random.Random) -> None:
+    """Whatever is written there next can become something else."""
+    table = chance.choice(["rollouts", "records", "releases", "tokens"])
+    connection.execute(f"CREATE TRIGGER more AFTER INSERT ON {table} BEGIN SELECT 1; END")
+
+
+def kept_record(connection: sqlite3.Connection, chance: random.Random) -> None:
+    """A record says something else, of the same event: who is the author of what is wanted, for instance."""
+    connection.execute(
+        "UPDATE records SET data = replace(data, 'ada@example.com', 'eve@example.com') WHERE environment = ?",
+        (chance.choice(ENVIRONMENTS),),
+    )
+
+
+def kept_rollout(connection: sqlite3.Connection, chance: random.Random) -> None:
+    """A rollout of the history ended otherwise, or was of another commit."""
+    (rollout,) = chance.choice(
+        connection.execute("SELECT id FROM rollouts WHERE result = 'failed' ORDER BY id").fetchall()
+    )
+    what = chance.choice(
+        [
+            "result = 'good'",
+            "revision = 'x'",
+            "number = number + 1",
+            "author = 'eve'",
+            "data = replace(data, 'torch', 'numpy')",
+            "finished_at = NULL",
+            "kind = 'restore'",
+        ]
+    )
+    connection.execute(f"UPDATE rollouts SET {what} WHERE id = ?", (rollout,))  # noqa: S608 - ours
+
+
 def forge(connection: sqlite3.Connection, chance: random.Random) -> None:
     """An event is edited, and every hash made anew: no key is needed for that."""
     rows = [RawEvent(*row) for row in connection.execute("SELECT * FROM events ORDER BY id")]
@@ -152,7 +224,25 @@ def cut_with_care(connection: sqlite3.Connection, chance: random.Random) -> None
     connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'events'", (last,))
 
 
-OPEN = (delete, swap, insert, cut, blob, record, history, release, given, rehash, skip)
+OPEN = (
+    delete,
+    swap,
+    insert,
+    cut,
+    blob,
+    record,
+    history,
+    release,
+    given,
+    given_twice,
+    rehash,
+    skip,
+    hide,
+    no_content,
+    trigger,
+)
 """Each of them is found without a checkpoint."""
-CAREFUL = (forge, cut_with_care)
+CAREFUL = (forge, cut_with_care, swap_neighbours)
 """Each of them is found only with one."""
+KEPT = (kept_record, kept_rollout)
+"""Each of them is found only by who folds the log again."""

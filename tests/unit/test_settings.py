@@ -54,7 +54,8 @@ repositories:
     webhook: {scheme: github, secret_file: secret/token, previous_secret_file: secret/token}
     write: {token_file: secret/token, username: pusher, ca_file: ca.pem}
     forge: {kind: gitlab, api_url: "HTTPS://Git.example.com:443/api/v4/", project: ml/eu/serve-configs,
-            token_file: secret/token, ca_file: ca.pem, statuses: false, deployments: true}
+            token_file: secret/token, ca_file: ca.pem, statuses: false, deployments: true,
+            plans: true}
 environments:
   staging:
     repository: serve-configs
@@ -129,6 +130,7 @@ workers: 8
                     "ca_file": tmp_path / "ca.pem",
                     "statuses": False,
                     "deployments": True,
+                    "plans": True,
                 },
             }
         },
@@ -213,6 +215,7 @@ workers: 8
             "public_url": "https://deployer.example.com",
         },
         "audit": None,
+        "notify": {},
         "log": {"format": "json", "level": "debug"},
         "workers": 8,
     }
@@ -395,7 +398,7 @@ REFUSED = [
         f"{SMALL}metrics: 3\n",
         [
             "11:1: unknown key 'metrics' (known: state_dir, repositories, environments, people, groups,"
-            " server, audit, log, workers)"
+            " server, audit, notify, log, workers)"
         ],
         id="unknown key",
     ),

@@ -74,6 +74,7 @@ def test_all_of_it_is_read(file: Path) -> None:
         ("false", None),
         ("/run/systemd/journal/syslog", "/run/systemd/journal/syslog"),
         ("logs.example.com:514", "logs.example.com:514"),
+        (f"{'a' * 63}.b-1.c:514", f"{'a' * 63}.b-1.c:514"),
         ('"[::1]:1514"', "[::1]:1514"),
     ],
 )
@@ -138,6 +139,9 @@ def test_whoever_only_reads_needs_no_key(file: Path) -> None:
             "audit.syslog must be true, false, the path of a socket such as /dev/log",
         ),
         (with_more("syslog: 'logs:70000'"), "and 'logs:70000' is none of them"),
+        (with_more("syslog: 'logs..example.com:514'"), "and 'logs..example.com:514' is none of them"),
+        (with_more("syslog: 'logs-.example.com:514'"), "and 'logs-.example.com:514' is none of them"),
+        (with_more(f"syslog: '{'a' * 64}.example.com:514'"), "is none of them"),
         (with_more("push: {}"), "audit.push.url is missing"),
         (with_more("push: {url: 'https://ada:secret@git.example.com/a.git'}"), "audit.push.url"),
         (with_more(f"{PUSH}, known_hosts_file: hosts}}"), "known_hosts_file is only used with ssh"),

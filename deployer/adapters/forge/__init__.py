@@ -12,6 +12,7 @@ from deployer.adapters.forge._requests import Api
 from deployer.adapters.forge._token import token_from
 from deployer.adapters.forge._types import (
     CheckResult,
+    Comment,
     Deployment,
     DeploymentState,
     Forge,
@@ -43,18 +44,19 @@ def forge(
     token: Callable[[], str],
     ca_file: Path | None,
     refused: Callable[[], object] = lambda: None,
+    app_id: str | None = None,
 ) -> Forge:
     """The project of that name at a forge. Nothing is asked yet.
 
     `token` is called for every request, in any thread; it raises ForgeUnavailable if there is none. `refused`
-    is called when the forge did not take it. Raises ValueError for an `api_url` or a `project` that can be
-    none.
+    is called when the forge did not take it. `app_id` is that of the GitHub App that we are. Raises
+    ValueError for an `api_url` or a `project` that can be none.
     """
     _check(kind, api_url, project)
     asked = partial(Api, api_url=api_url, project=project, token=token, ca_file=ca_file, refused=refused)
     match kind:
         case "github":
-            return _github.GitHub(asked(headers=_github.headers))
+            return _github.GitHub(asked(headers=_github.headers), app_id)
         case "gitlab":
             return _gitlab.GitLab(asked(headers=_gitlab.headers))
         case "gitea":
@@ -86,6 +88,7 @@ def _check(kind: Kind, api_url: str, project: str) -> None:
 
 __all__ = [
     "CheckResult",
+    "Comment",
     "Deployment",
     "DeploymentState",
     "Forge",

@@ -12,13 +12,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from deployer.adapters.forge import _values as read
-from deployer.adapters.forge._pulls import PullsForge, is_merged_into
+from deployer.adapters.forge._pulls import PullsForge, is_merged_into, of_base
 from deployer.adapters.forge._requests import Doing
 from deployer.adapters.forge._types import CheckResult, ForgeUnavailable, Opinion, Review, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from deployer.adapters.forge._requests import Api
     from deployer.adapters.forge._types import Deployment, DeploymentState, PullRequest
 
 _READ = "the scope read:repository"
@@ -58,6 +59,20 @@ class Gitea(PullsForge):
     write_statuses = "the scope write:repository"
     # Its sixth word, skipped, only newer ones know.
     said = MappingProxyType({State.RUNNING: "pending", State.CANCELLED: "warning"})
+
+    def __init__(self, api: Api) -> None:
+        """Take the API to ask. All comments of a pull request come at once."""
+        super().__init__(api, is_paged=False)
+
+    def open_pull_requests(self, base: str) -> tuple[PullRequest, ...]:
+        """All open ones to this branch, from forks as well, the lowest number first."""
+        doing = Doing(what="list the open pull requests", needs=_READ)
+        query = {"state": "open", "base_branch": base, "limit": _PULLS_A_PAGE}
+        found: list[PullRequest] = []
+        for value in self._api.pages(f"{self._repo}/pulls", doing, query, by="limit"):
+            with self._api.reading(doing):
+                found.append(self._pull(value))
+        return of_base(found, base)
 
     def open_pull_request(self, head: str, base: str) -> PullRequest | None:
         """The open one from this branch of the project to that one.

@@ -18,6 +18,7 @@ from deployer.adapters.forge._pulls import (
     DESCRIPTION_CHARACTERS,
     PullsForge,
     is_merged_into,
+    of_base,
     rank,
     shown_description,
 )
@@ -77,9 +78,9 @@ class GitHub(PullsForge):
     # The four there are: error, failure, pending, success.
     said = MappingProxyType({State.RUNNING: "pending", State.CANCELLED: "error"})
 
-    def __init__(self, api: Api) -> None:
-        """Take the API to ask."""
-        super().__init__(api)
+    def __init__(self, api: Api, app_id: str | None = None) -> None:
+        """Take the API to ask, and the id of the App that we are, if we are one."""
+        super().__init__(api, app_id=app_id)
         self._deployments = AtGitHub(api, self._repo)
 
     def open_pull_request(self, head: str, base: str) -> PullRequest | None:
@@ -91,6 +92,17 @@ class GitHub(PullsForge):
                 if self._is_between(value, head, base):
                     return self._pull(value)
         return None
+
+    def open_pull_requests(self, base: str) -> tuple[PullRequest, ...]:
+        """All open ones to this branch, from forks as well, the lowest number first."""
+        doing = Doing(what="list the open pull requests", needs=_READ_PULLS)
+        found: list[PullRequest] = []
+        for value in self._api.pages(
+            f"{self._repo}/pulls", doing, {"state": "open", "base": base, "per_page": "10"}
+        ):
+            with self._api.reading(doing):
+                found.append(self._pull(value))
+        return of_base(found, base)
 
     def pull_request_of(self, commit: str, base: str | None = None) -> PullRequest | None:
         """The merged one that brought this commit.

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deployer.adapters.forge import _values as read
+from deployer.adapters.forge._comments import Comments
 from deployer.adapters.forge._deployments import AtGitLab
-from deployer.adapters.forge._pulls import is_merged_into, rank, shown_body, shown_description, shown_title
+from deployer.adapters.forge._pulls import (
+    is_merged_into,
+    of_base,
+    rank,
+    shown_body,
+    shown_description,
+    shown_title,
+)
 from deployer.adapters.forge._requests import Doing, words
 from deployer.adapters.forge._types import (
     CheckResult,
@@ -107,6 +115,15 @@ class GitLab(Forge):
         """Take the API to ask."""
         self._api = api
         self._project = f"/projects/{quote(api.project, safe='')}"
+        self._comments = Comments(
+            api,
+            needs=_WRITE,
+            name="username",
+            listed=lambda number: f"{self._path(number)}/notes",
+            one=lambda number, id_: f"{self._path(number)}/notes/{id_:d}",
+            method="PUT",
+            query={"order_by": "created_at", "sort": "asc"},
+        )
 
     def interrupt(self) -> None:
         """End what is being asked, and ask nothing any more."""
@@ -139,6 +156,16 @@ class GitLab(Forge):
         answer = self._api.send("POST", f"{self._project}/merge_requests", doing, sent)
         with self._api.reading(doing):
             return _pull(answer)
+
+    def open_pull_requests(self, base: str) -> tuple[PullRequest, ...]:
+        """All open ones to this branch, from forks as well, the lowest number first."""
+        doing = Doing(what="list the open merge requests", needs=_READ)
+        query = {"state": "opened", "target_branch": base, "per_page": "20"}
+        found: list[PullRequest] = []
+        for value in self._api.pages(f"{self._project}/merge_requests", doing, query):
+            with self._api.reading(doing):
+                found.append(_pull(value))
+        return of_base(found, base)
 
     def pull_request(self, number: int) -> PullRequest:
         """The one of that number, however it stands."""
@@ -303,6 +330,7 @@ def _pull(value: object) -> PullRequest:
             if is_merged
             else None
         ),
+        from_fork=merge_request.get("source_project_id") != merge_request.get("target_project_id"),
     )
 
 

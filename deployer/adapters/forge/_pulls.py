@@ -6,16 +6,17 @@ Invariant: a pull request from somebody's fork is never taken for one of the pro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deployer.adapters.forge import _values as read
+from deployer.adapters.forge._comments import Comments
 from deployer.adapters.forge._requests import Doing
 from deployer.adapters.forge._types import Forge, PullRequest, State
 from deployer.core.scrub import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from deployer.adapters.forge._requests import Api
 
@@ -44,11 +45,21 @@ class PullsForge(Forge):
     write_statuses: str
     said: Mapping[State, str]
 
-    def __init__(self, api: Api) -> None:
-        """Take the API to ask."""
+    def __init__(self, api: Api, *, app_id: str | None = None, is_paged: bool = True) -> None:
+        """Take the API to ask; `is_paged`: comments are listed page by page. `app_id` is of a GitHub App."""
         self._api = api
         self._owner, _, name = api.project.partition("/")
         self._repo = f"/repos/{quote(self._owner, safe='')}/{quote(name, safe='')}"
+        self._comments = Comments(
+            api,
+            needs=self.write_pulls,
+            name="login",
+            listed=lambda number: f"{self._repo}/issues/{number:d}/comments",
+            one=lambda _, id_: f"{self._repo}/issues/comments/{id_:d}",
+            method="PATCH",
+            query={} if is_paged else None,
+            app_id=app_id,
+        )
 
     def interrupt(self) -> None:
         """End what is being asked, and ask nothing any more."""
@@ -134,20 +145,25 @@ class PullsForge(Forge):
             merged_by=read.login(pull, "merged_by", "login") if is_merged else None,
             # Of an open one, GitHub names a merge that it has tried.
             merge_commit=read.commit(pull, "merge_commit_sha") if is_merged else None,
+            from_fork=_is_from_fork(head, base),
         )
 
     def _is_between(self, value: object, head: str, base: str) -> bool:
         """Whether this pull request is open, and from that branch of this project to that one."""
         pull = read.mapping(value)
         from_, to = read.mapping(pull.get("head")), read.mapping(pull.get("base"))
-        # Null once a fork is deleted.
-        repositories = [read.mapping(side.get("repo") or {}).get("id", side) for side in (from_, to)]
         return (
             read.raw(pull, "state") == "open"
-            and repositories[0] == repositories[1]
+            and not _is_from_fork(from_, to)
             and read.raw(from_, "ref") == head
             and read.raw(to, "ref") == base
         )
+
+
+def _is_from_fork(head: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+    # Null once a fork is deleted.
+    repositories = [read.mapping(side.get("repo") or {}).get("id", side) for side in (head, base)]
+    return bool(repositories[0] != repositories[1])
 
 
 def rank(pull: PullRequest, commit: str) -> tuple[int, int]:
@@ -160,6 +176,12 @@ def rank(pull: PullRequest, commit: str) -> tuple[int, int]:
 def is_merged_into(pull: PullRequest, base: str | None) -> bool:
     """Whether it was merged, and into this branch if one is asked for."""
     return pull.state == "merged" and base in {None, pull.base}
+
+
+def of_base(found: Iterable[PullRequest], base: str) -> tuple[PullRequest, ...]:
+    """The open ones to this branch, the lowest number first: a forge may not know how to ask for a branch."""
+    wanted = (pull for pull in found if pull.state == "open" and pull.base == base and pull.head_commit)
+    return tuple(sorted(wanted, key=lambda pull: pull.number))
 
 
 def shown_title(title: str) -> str:

@@ -11,7 +11,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from deployer.adapters.forge._comments import Comments
 
 PullState = Literal["open", "merged", "closed"]
 
@@ -55,7 +58,8 @@ class PullRequest:
 
     `head` and `base` are branches. `head_commit` is "" where the forge does not know it any more. `author`
     and `merged_by` are login names; "" and None where that person is not there any more, or nobody merged it.
-    `merge_commit` is what the merge made, if it made a commit and the forge says which.
+    `merge_commit` is what the merge made, if it made a commit and the forge says which. `from_fork`: its
+    branch is not one of the project's own.
     """
 
     number: int
@@ -69,6 +73,15 @@ class PullRequest:
     author: str
     merged_by: str | None
     merge_commit: str | None
+    from_fork: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """What was written below a pull request. The id is the forge's."""
+
+    id: int
+    body: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +150,27 @@ class Forge(ABC):
     A commit is 40 hexadecimal digits; ValueError if not.
     """
 
+    _comments: Comments
+
     @abstractmethod
     def open_pull_request(self, head: str, base: str) -> PullRequest | None:
         """The open one from this branch of the project to that one."""
+
+    @abstractmethod
+    def open_pull_requests(self, base: str) -> tuple[PullRequest, ...]:
+        """All open ones to this branch, from forks as well, the lowest number first."""
+
+    def own_comments(self, number: int) -> tuple[Comment, ...]:
+        """What the owner of our token wrote below a pull request, the oldest first."""
+        return self._comments.own(number)
+
+    def write_comment(self, number: int, body: str) -> int:
+        """Write below a pull request; the id of the comment. Not safe to repeat."""
+        return self._comments.write(number, body)
+
+    def change_comment(self, number: int, id_: int, body: str) -> None:
+        """Have a comment say something else; nobody is told of that. 404: it is not there any more."""
+        self._comments.change(number, id_, body)
 
     def create(self, *, head: str, base: str, title: str, body: str) -> PullRequest:
         """Open one. If one is open already, that one gets the title and the body: it is safe to repeat."""

@@ -188,6 +188,14 @@ class Mirror:
                 raise GitUnavailable(message)
             return tuple(commit for commit in found if commit != head)
 
+    def fork_point(self, head: str, base: str, refs: Collection[str]) -> str | None:
+        """The newest commit that both have; None if there is none. `refs` were fetched at these two.
+
+        The mirror begins where it was first fetched; where that is too late to tell, more is fetched.
+        """
+        with self._edge():
+            return self._reading(lambda _: self._fork_point(head, base, refs))
+
     def verify(self, verifier: Verifier, commit: str) -> Signature:
         """Whose signature a fetched commit carries. Raises Unsigned if none counts."""
         with self._edge():
@@ -351,6 +359,23 @@ class Mirror:
                 raise MirrorBroken(harmless(error.printed)) from error
             return False
         return True
+
+    def _fork_point(self, head: str, base: str, refs: Collection[str]) -> str | None:
+        for deeper in (*_DEEPER, None):
+            if (found := self._merge_base(head, base)) is not None or not self._cuts():
+                return found
+            how = "--unshallow" if deeper is None else f"--deepen={deeper}"
+            self._run_fetch(self._open(), [_checked(ref) for ref in refs], how)
+        return self._merge_base(head, base)
+
+    def _merge_base(self, head: str, base: str) -> str | None:
+        try:
+            return str(self._open().git.merge_base(head, base)).split()[0]
+        except Failed as error:
+            # That there is none is said without a word.
+            if error.printed.strip():
+                raise MirrorBroken(harmless(error.printed)) from error
+            return None
 
     def _cuts(self) -> set[str]:
         """The commits whose parents the mirror has not, because it was fetched so."""

@@ -35,10 +35,15 @@ _ROWS = 1000
 _EVENTS = text(f"SELECT {', '.join(RawEvent._fields)} FROM events NOT INDEXED ORDER BY id")  # noqa: S608 - ours
 _RECORDS = text("SELECT environment, sequence FROM records NOT INDEXED")
 _ROLLOUTS = text("SELECT environment, count(*) FROM rollouts NOT INDEXED GROUP BY environment")
-_NEWEST = text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+_NEWEST = text("SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'")
 _TABLES = text("SELECT name FROM sqlite_master WHERE type = 'table'")
 _NEEDED = {"events", "records", "rollouts", "releases", "sqlite_sequence"}
-_TRIGGERS = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = 'events'")
+_TRIGGERS = text("SELECT name, sql, tbl_name, lower(tbl_name) FROM sqlite_master WHERE type = 'trigger'")
+_NAMES_RELEASES = text("SELECT 1 FROM pragma_table_info('rollouts') WHERE name = 'digest'")
+_GONE = text(
+    "SELECT DISTINCT r.digest FROM rollouts r NOT INDEXED LEFT JOIN releases c ON c.digest = r.digest"
+    " WHERE c.digest IS NULL ORDER BY r.digest"
+)
 _CONTENTS = text("SELECT digest, config FROM releases NOT INDEXED")
 _STRAYS = text(
     "SELECT r.id, r.started_event FROM rollouts r NOT INDEXED LEFT JOIN events e ON e.id = r.started_event"
@@ -81,7 +86,13 @@ class RawLog:
             records={str(name): last for name, last in ask(_RECORDS)},
             rollouts={str(name): number for name, number in ask(_ROLLOUTS)},
             newest_id=ask(_NEWEST).scalar() or 0,
-            faults=(*self._damage(), *self._triggers(), *self._strays(), *self._contents()),
+            faults=(
+                *self._damage(),
+                *self._triggers(),
+                *self._strays(),
+                *self._contents(),
+                *self._gone(),
+            ),
         )
 
     def events(self) -> Iterator[RawEvent]:
@@ -95,20 +106,23 @@ class RawLog:
             raise UnreadableLog(shown(error.orig)) from error
 
     def _damage(self) -> Iterator[str]:
-        state = self._connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        # Its quick one does not look whether an index has every row: one that has not hides the others.
+        state = self._connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if state != "ok":
             yield f"The file is damaged: {shown(' '.join(str(state).split()))}."
 
     def _triggers(self) -> Iterator[str]:
-        found = {str(name): " ".join(str(sql).split()) for name, sql in self._connection.execute(_TRIGGERS)}
+        rows = {str(name): rest for name, *rest in self._connection.execute(_TRIGGERS)}
         for name, verb in _KEEPS.items():
             form = rf"CREATE TRIGGER {name} BEFORE {verb} ON events BEGIN SELECT RAISE\(ABORT, '[^']*'\); END"
-            if name not in found:
+            if name not in rows:
                 yield f"The trigger {name}, which keeps the log from being changed, is missing."
-            elif not re.fullmatch(form, found[name]):
+            elif not re.fullmatch(form, " ".join(str(rows[name][0]).split())):
                 yield f"The trigger {name}, which keeps the log from being changed, is another."
-        for name in sorted(found.keys() - _KEEPS.keys()):
-            yield f"There is a trigger on the log that deployer does not make: {shown(name)}."
+        for name in sorted(rows.keys() - _KEEPS.keys()):
+            _, table, lower = rows[name]
+            where = "the log" if lower == "events" else f"the table {shown(table)}"
+            yield f"There is a trigger on {where} that deployer does not make: {shown(name)}."
 
     def _strays(self) -> Iterator[str]:
         for rollout, event in self._connection.execute(_STRAYS):
@@ -119,6 +133,12 @@ class RawLog:
         for digest, config in self._connection.execute(_CONTENTS, execution_options={"yield_per": _ROWS}):
             if digest != _digest_of(config):
                 yield f"The content of the release {shown(digest)} is not what its digest says."
+
+    def _gone(self) -> Iterator[str]:
+        # The first version's history did not name them in a column of their own.
+        if self._connection.execute(_NAMES_RELEASES).first() is not None:
+            for digest in self._connection.scalars(_GONE):
+                yield f"The content of the release {shown(digest)}, which the history names, is missing."
 
 
 @contextmanager

@@ -204,19 +204,7 @@ class SqlStore(SqlReader):
         }
         for name, entry in self._advanced(stored, events).items():
             if name in started:
-                connection.execute(
-                    _ADD_ROLLOUT,
-                    {
-                        "id": name,
-                        "environment": entry.environment,
-                        "number": int(name.rpartition("#")[2]),
-                        "started_event": started[name],
-                        "author": entry.release.author,
-                        "revision": entry.release.revision,
-                        "digest": entry.release.digest,
-                        **_values(entry),
-                    },
-                )
+                connection.execute(_ADD_ROLLOUT, rollout_row(entry, started[name]))
             elif entry != stored[name]:
                 connection.execute(_KEEP_ROLLOUT, {"name": name, **_values(entry)})
 
@@ -227,6 +215,20 @@ class SqlStore(SqlReader):
             # The events themselves are legal: `commit` folded them into the record before this.
             message = f"{self._database.path}: {error}. Its row was removed. Restore a backup."
             raise StoreCorrupt(message) from error
+
+
+def rollout_row(entry: Entry, started_event: int) -> dict[str, Any]:
+    """The row of a rollout that the event with this id started."""
+    return {
+        "id": entry.id,
+        "environment": entry.environment,
+        "number": int(entry.id.rpartition("#")[2]),
+        "started_event": started_event,
+        "author": entry.release.author,
+        "revision": entry.release.revision,
+        "digest": entry.release.digest,
+        **_values(entry),
+    }
 
 
 def _path(location: str | Path) -> Path:

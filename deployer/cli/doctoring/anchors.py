@@ -82,7 +82,8 @@ def _judge_place(one: Kept, events: int, now: datetime, *, is_late: bool) -> Fin
     says = f"{one.place} has {one.size:,} of {events:,} events, since {since}"
     if is_late:
         return fail(f"{says}{why}", f"Start the daemon, if it does not run. {_LOG}")
-    return ok(says)
+    # Not late yet, but on the way there.
+    return warn(f"{says}{why}", _LOG) if why else ok(says)
 
 
 def _checkpoints(site: Site, audit: Audit) -> Iterator[Finding]:

@@ -19,10 +19,12 @@ EXCERPT = Path(__file__).with_name("github-openapi.json")
 _REPO = "/repos/{owner}/{repo}"
 
 OPERATIONS = {
+    "/user": ("get",),
     f"{_REPO}/pulls": ("get", "post"),
     f"{_REPO}/pulls/{{pull_number}}": ("get", "patch"),
     f"{_REPO}/pulls/{{pull_number}}/reviews": ("get",),
-    f"{_REPO}/issues/{{issue_number}}/comments": ("post",),
+    f"{_REPO}/issues/{{issue_number}}/comments": ("get", "post"),
+    f"{_REPO}/issues/comments/{{comment_id}}": ("patch",),
     f"{_REPO}/commits/{{commit_sha}}/pulls": ("get",),
     f"{_REPO}/commits/{{ref}}/status": ("get",),
     f"{_REPO}/commits/{{ref}}/check-runs": ("get",),

@@ -10,6 +10,7 @@ from tests.contract.forge.server import (
     Check,
     FakeForge,
     Given,
+    Note,
     Pull,
     Reply,
     WrongRequest,
@@ -47,6 +48,8 @@ class FakeGitea(FakeForge):
         """The answer to a request."""
         if asked.headers.get("authorization") != f"token {self.token}":
             return Reply(status=401, value={"message": "token is required", "url": f"{WEB}/api/swagger"})
+        if (asked.method, asked.path) == ("GET", f"{self.prefix}/user"):
+            return Reply(value=_user(self.me))
         kind, owner, name, *rest = parts_of(asked.path.removeprefix(self.prefix))
         if kind != "repos":
             message = "no such operation"
@@ -66,8 +69,14 @@ class FakeGitea(FakeForge):
                 return self._patch(int(number), asked)
             case "POST", "issues", number, "comments":
                 body = expect_keys(asked, required={"body"}, allowed=set())
-                self.pull(int(number)).comments.append(body["body"])
-                return Reply(status=201, value={"id": 1, "body": body["body"]})
+                return Reply(status=201, value=_note(self.add_note(int(number), self.me, body["body"])))
+            case "GET", "issues", number, "comments":
+                expect_query(asked, {"since", "before"})
+                return Reply(value=[_note(note) for note in self.pull(int(number)).notes])
+            case "PATCH", "issues", "comments", id_:
+                body = expect_keys(asked, required={"body"}, allowed=set())
+                changed = self._change_note(int(id_), body["body"])
+                return Reply(value=_note(changed)) if changed is not None else _not_found()
             case "GET", "pulls", number, "reviews":
                 expect_query(asked, _PAGES)
                 found = [given for given in self.reviews if given.number == int(number)]
@@ -185,6 +194,10 @@ class FakeGitea(FakeForge):
             "submitted_at": stamp(given.at),
             "html_url": f"{WEB}/{self.project}/pulls/{given.number}#issuecomment-{given.id}",
         }
+
+
+def _note(note: Note) -> dict[str, Any]:
+    return {"id": note.id, "body": note.body, "user": _user(note.author), "assets": []}
 
 
 def _not_found() -> Reply:

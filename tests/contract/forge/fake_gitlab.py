@@ -12,6 +12,7 @@ from tests.contract.forge.server import (
     Asked,
     Check,
     FakeForge,
+    Note,
     Pull,
     Reply,
     Shown,
@@ -68,6 +69,8 @@ class FakeGitLab(FakeForge):
         """The answer to a request."""
         if asked.headers.get("private-token") != self.token:
             return Reply(status=401, value={"message": "401 Unauthorized"})
+        if (asked.method, asked.path) == ("GET", f"{self.prefix}/user"):
+            return Reply(value={"id": 1, "username": self.me, "name": self.me, "state": "active"})
         root = f"{self.prefix}/projects/"
         path = asked.path.removeprefix(root)
         project, _, rest = path.partition("/")
@@ -87,8 +90,19 @@ class FakeGitLab(FakeForge):
                 return self._put(int(number), asked)
             case "POST", "merge_requests", number, "notes":
                 body = expect_keys(asked, required={"body"}, allowed=set())
-                self.pull(int(number)).comments.append(body["body"])
-                return Reply(status=201, value={"id": 1, "body": body["body"]})
+                return Reply(status=201, value=_note(self.add_note(int(number), self.me, body["body"])))
+            case "GET", "merge_requests", number, "notes":
+                expect_query(asked, {"order_by", "sort", *_PAGES})
+                # What GitLab itself has to say is in the list as well.
+                itself = {**_note(Note(id=1, author=self.me, body="added 1 commit")), "system": True}
+                found = [itself, *(_note(note) for note in self.pull(int(number)).notes)]
+                return Reply(value=self._page(found, asked, "per_page", 20))
+            case "PUT", "merge_requests", number, "notes", note:
+                body = expect_keys(asked, required={"body"}, allowed=set())
+                changed = self._change_note(int(note), body["body"])
+                if changed is None:
+                    return Reply(status=404, value={"message": "404 Note Not Found"})
+                return Reply(value=_note(changed))
             case "GET", "merge_requests", number, "approvals":
                 return self._approvals(int(number))
             case "GET", "merge_requests", number, "reviewers" if not self.has_reviewers:
@@ -285,6 +299,17 @@ def _deployment(one: Shown) -> dict[str, Any]:
         "created_at": "2026-01-01T12:00:00.000Z",
         "environment": {"id": 9, "name": one.environment},
         "deployable": None,
+    }
+
+
+def _note(note: Note) -> dict[str, Any]:
+    return {
+        "id": note.id,
+        "body": note.body,
+        "author": _user(note.author),
+        "system": False,
+        "noteable_type": "MergeRequest",
+        "internal": False,
     }
 
 

@@ -13,6 +13,7 @@ from tests.contract.forge.server import (
     Check,
     FakeForge,
     Given,
+    Note,
     Pull,
     Reply,
     Shown,
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _DESCRIPTION_CHARACTERS = 140
 """Of a status. The description of the API does not say it; GitHub answers 422 to a longer one."""
+
+
+class Gone(Exception):  # noqa: N818 - says what it is
+    """It is not there any more, for which the description has no answer."""
 
 
 class MockGitHub(FakeForge):
@@ -55,11 +60,18 @@ class MockGitHub(FakeForge):
             raise WrongRequest(message)
         if faults := self.description.faults(operation, asked.query, asked.body):
             raise WrongRequest("; ".join(faults))
-        if f"{operation.values['owner']}/{operation.values['repo']}" != self.project:
+        if operation.path != "/user" and (
+            f"{operation.values['owner']}/{operation.values['repo']}" != self.project
+        ):
             return Reply(
                 status=404, value={"message": "Not Found", "documentation_url": WEB, "status": "404"}
             )
-        reply = self._doing(operation)(operation, asked)
+        try:
+            reply = self._doing(operation)(operation, asked)
+        except Gone:
+            return Reply(
+                status=404, value={"message": "Not Found", "documentation_url": WEB, "status": "404"}
+            )
         schema = self.description.answer_schema(operation, reply.status)
         lies = ["no such status"] if schema is None else self.description.mismatches(schema, reply.value)
         if lies:
@@ -75,7 +87,10 @@ class MockGitHub(FakeForge):
             ("GET", "pulls/{pull_number}"): self._get,
             ("PATCH", "pulls/{pull_number}"): self._patch,
             ("GET", "pulls/{pull_number}/reviews"): self._list_reviews,
+            ("GET", "/user"): self._whose,
+            ("GET", "issues/{issue_number}/comments"): self._comments,
             ("POST", "issues/{issue_number}/comments"): self._comment,
+            ("PATCH", "issues/comments/{comment_id}"): self._change_comment,
             ("GET", "commits/{commit_sha}/pulls"): self._pulls_of,
             ("GET", "commits/{ref}/status"): self._status,
             ("GET", "commits/{ref}/check-runs"): self._runs,
@@ -129,9 +144,32 @@ class MockGitHub(FakeForge):
         return Reply(value=self._full(pull))
 
     def _comment(self, operation: Operation, asked: Asked) -> Reply:
-        self.pull(int(operation.values["issue_number"])).comments.append(asked.body["body"])
-        value = self._like("issue-comment", {"body": asked.body["body"], "user": self._user(self.me)})
-        return Reply(status=201, value=value)
+        made = self.add_note(int(operation.values["issue_number"]), self.me, asked.body["body"])
+        return Reply(status=201, value=self._note(made))
+
+    def _comments(self, operation: Operation, asked: Asked) -> Reply:
+        found = self.pull(int(operation.values["issue_number"])).notes
+        return Reply(value=[self._note(note) for note in self._page(found, asked, "per_page")])
+
+    def _change_comment(self, operation: Operation, asked: Asked) -> Reply:
+        changed = self._change_note(int(operation.values["comment_id"]), asked.body["body"])
+        if changed is None:
+            # The description has no 404 for it; GitHub does.
+            raise Gone
+        return Reply(value=self._note(changed))
+
+    def _note(self, note: Note) -> Any:
+        user = self._user(note.author)
+        app = self._like("nullable-integration", {"id": note.app}) if note.app is not None else None
+        user = {**user, "type": "Bot" if app is not None else "User"}
+        ours = {"id": note.id, "body": note.body, "user": user, "performed_via_github_app": app}
+        return self._like("issue-comment", ours)
+
+    def _whose(self, operation: Operation, asked: Asked) -> Reply:
+        if self.app is not None:
+            said = {"message": "Resource not accessible by integration", "documentation_url": WEB}
+            return Reply(status=403, value=said)
+        return Reply(value=self._like("public-user", {"login": self.me}))
 
     # --- reviews, checks, statuses -----------------------------------------------------------------------
 

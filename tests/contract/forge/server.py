@@ -30,8 +30,19 @@ WEB = "https://forge.example"
 
 
 @dataclass(kw_only=True)
+class Note:
+    """A comment. `app` is the id of the App that wrote it."""
+
+    id: int
+    author: str
+    body: str
+    app: int | None = None
+    edits: int = 0
+
+
+@dataclass(kw_only=True)
 class Pull:
-    """A pull request. `state` is open, closed or merged; `comments` are the texts below it."""
+    """A pull request. `state` is open, closed or merged."""
 
     number: int
     title: str
@@ -45,7 +56,12 @@ class Pull:
     merged_by: str | None = None
     merge_commit: str | None = None
     from_fork: bool = False
-    comments: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def comments(self) -> list[str]:
+        """The texts below it."""
+        return [note.body for note in self.notes]
 
 
 @dataclass(kw_only=True)
@@ -117,8 +133,9 @@ class FakeForge(ABC):
     """One project at a forge, as tests see it.
 
     `down`: it answers 503. `canned`: it answers that and no more; `instead`: what that gives for a request.
-    `me` is the login of the token's owner, `page_limit` the most items that it gives in one page. `follows`
-    says where a branch is in a repository that is a real one: open pull requests have its head.
+    `me` is the login of the token's owner, `app` that of the App that it is of; `page_limit` the most items
+    that it gives in one page. `follows` says where a branch is in a repository that is a real one: open pull
+    requests have its head.
     """
 
     prefix = ""
@@ -128,6 +145,7 @@ class FakeForge(ABC):
         self.project = project
         self.token = token
         self.me = "deployer-bot"
+        self.app: int | None = None
         self.pulls: list[Pull] = []
         self.reviews: list[Given] = []
         self.checks: list[Check] = []
@@ -218,6 +236,19 @@ class FakeForge(ABC):
             at=at or self._now(),
         )
         self.reviews.append(given)
+
+    def add_note(self, number: int, author: str, body: str) -> Note:
+        """Somebody writes below it."""
+        note = Note(id=next(self._ids), author=author, body=body, app=self.app if author == self.me else None)
+        self.pull(number).notes.append(note)
+        return note
+
+    def _change_note(self, id_: int, body: str) -> Note | None:
+        """The one of that id, with another text; None if there is none."""
+        found = next((note for pull in self.pulls for note in pull.notes if note.id == id_), None)
+        if found is not None:
+            found.body, found.edits = body, found.edits + 1
+        return found
 
     def add_check(self, commit: str, name: str, state: str, **more: Any) -> None:
         """A CI says how it stands. At GitHub by a check run, unless `is_run=False`."""

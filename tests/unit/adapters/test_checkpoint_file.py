@@ -107,3 +107,55 @@ def test_where_it_is_anchored_is_remembered(file: CheckpointFile, tmp_path: Path
     (tmp_path / STATE).write_bytes(b"\xff")
     assert file.remembered() == Anchorage()
     assert file.path.name == FILE
+
+
+def test_what_is_lost_is_set_aside(file: CheckpointFile, tmp_path: Path) -> None:
+    """In a file of their own, for its owner alone; nothing is overwritten that was set aside before."""
+    now = datetime(2026, 11, 24, 3, 12, 1, tzinfo=UTC)
+    assert file.set_aside(1, now) is None
+    for note in NOTES:
+        file.append(note.text)
+    assert file.set_aside(3, now) is None
+    assert [one.name for one in tmp_path.iterdir()] == [FILE]
+
+    for left, moved, name in ((2, NOTES[2], ""), (1, NOTES[1], "-2"), (0, NOTES[0], "-3")):
+        aside = file.set_aside(left, now)
+        assert aside == tmp_path / f"checkpoints-lost-20261124T031201Z{name}.txt"
+        assert aside.read_text() == moved.text
+        assert stat.S_IMODE(aside.stat().st_mode) == stat.S_IMODE(file.path.stat().st_mode) == 0o600
+        assert file.newest() == (NOTES[left - 1] if left else None)
+    assert file.set_aside(0, now) is None
+    file.append(NOTES[0].text)
+    assert file.newest() == NOTES[0]
+
+
+def test_what_was_cut_off_while_it_was_set_aside_is_done_again(
+    file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is beside the file nothing leaves the file; and what is no checkpoint stays where it is."""
+    now = datetime(2026, 11, 24, 3, 12, 1, tzinfo=UTC)
+    for note in NOTES:
+        file.append(note.text)
+    text = file.path.read_text()
+    rename, renamed = type(file.path).rename, []
+
+    def cut_off(path: Path, target: Path) -> Path:
+        renamed.append(target.name)
+        if len(renamed) in {1, 3}:
+            raise OSError(errno.EIO, "cut off")
+        return rename(path, target)
+
+    monkeypatch.setattr(type(file.path), "rename", cut_off)
+    for _ in range(2):
+        with pytest.raises(OSError, match="cut off"):
+            file.set_aside(1, now)
+        assert file.path.read_text() == text
+    aside = file.set_aside(1, now)
+    assert aside is not None
+    assert aside.read_text() == NOTES[1].text + NOTES[2].text
+    assert file.path.read_text() == NOTES[0].text
+
+    file.path.write_text("hello\n\u2014 a b\n")
+    with pytest.raises(Misfit, match="it is no file of checkpoints"):
+        file.set_aside(0, now)
+    assert file.path.read_text() == "hello\n\u2014 a b\n"

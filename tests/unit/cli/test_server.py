@@ -280,6 +280,7 @@ def test_what_is_of_this_machine_refuses_it(command: str, monkeypatch: pytest.Mo
         "render": ["a"],
         "try": ["x"],
         "config": ["show"],
+        "notify": ["list"],
     }
     rest = [*arguments.get(command, []), *(["bash"] if command == "completion" else [])]
     for words in (

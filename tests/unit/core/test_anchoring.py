@@ -140,27 +140,67 @@ def test_what_a_person_gave_up_is_excused() -> None:
             anchoring.fits(note, ORIGIN, 5, b"x", losses)
 
 
+def test_what_a_person_named_is_excused_whenever_it_was_signed() -> None:
+    """The clock may have been ahead; but it is of what was given up, and nothing else."""
+    late = AT + timedelta(hours=1)
+    losses = [Loss(kept=3, had=7, at=AT, roots=frozenset({ROOTS[5].hex(), ROOTS[8].hex(), ROOTS[2].hex()}))]
+    assert not anchoring.fits(kept(5, at=late), ORIGIN, 4, b"x", losses)
+    for note in (kept(5, at=late, of=ROOTS[6]), kept(6, at=late), kept(8, at=late), kept(2, at=late)):
+        with pytest.raises(Misfit):
+            anchoring.fits(note, ORIGIN, 4, b"x", losses)
+
+
+def test_what_is_excused_says_how_much_was_left() -> None:
+    """Of several that gave it up, the one that left the most."""
+    losses = [Loss(kept=3, had=7, at=AT), Loss(kept=5, had=7, at=AT), Loss(kept=4, had=7, at=AT)]
+    assert [anchoring.excused(kept(size), losses) for size in (3, 4, 5, 6, 8)] == [None, 3, 4, 5, None]
+
+
+def test_a_log_is_not_shorter_than_is_remembered() -> None:
+    """Unless a person has restored an older copy since, or said that so many were lost."""
+    late = AT + timedelta(seconds=1)
+    losses = [Loss(kept=3, had=7, at=AT)]
+    for size, at, known in (
+        (5, AT, []),
+        (0, None, []),
+        (7, late, losses),
+        (9, AT, losses),
+        (9, None, losses),
+    ):
+        anchoring.remembers(Kept(place="file", where="/x", size=size, at=at), 5, known)
+    for size, at, known in ((6, AT, []), (9, late, losses), (6, AT, [Loss(kept=6, had=9, at=late)])):
+        with pytest.raises(Misfit, match=f"{size} events were signed, and the store has 5") as caught:
+            anchoring.remembers(Kept(place="file", where="/x", size=size, at=at), 5, known)
+        assert caught.value.is_proof
+
+
 def test_a_loss_is_what_the_log_says_of_one() -> None:
     """As far as it was known: what the store had beyond the copy, and what had been signed."""
 
-    def restored(lost: int | None, signed: int) -> StoreRestored:
-        return StoreRestored(at=AT, backup="sha256:0", events=10, lost=lost, signed=signed)
+    def restored(lost: int | None, signed: int, *roots: str) -> StoreRestored:
+        return StoreRestored(at=AT, backup="sha256:0", events=10, lost=lost, signed=signed, given_up=roots)
 
     events: list[Event] = [
         restored(5, 0),
         DaemonStopped(at=AT),
         restored(5, 20),
         restored(None, 12),
-        restored(0, 0),
+        restored(0, 0, "a", "b"),
     ]
-    assert anchoring.losses(events) == [(10, 15, AT), (10, 20, AT), (10, 12, AT), (10, 10, AT)]
+    assert anchoring.losses(events) == [
+        Loss(kept=10, had=15, at=AT),
+        Loss(kept=10, had=20, at=AT),
+        Loss(kept=10, had=12, at=AT),
+        Loss(kept=10, had=10, at=AT, roots=frozenset("ab")),
+    ]
 
 
 def test_a_refusal_says_what_to_do() -> None:
     """Another thing for a store that was changed than for a log that was given another name."""
     proof = anchoring.refusal(Misfit("x"), "y")
     assert proof.startswith("The store is not the one that was signed: x (y). Nothing is signed any more. ")
-    assert "--accept-loss" in proof
+    assert "`deployer restore FILE --accept-loss --reason TEXT --checkpoint ANCHORS --key KEY`" in proof
+    assert "`git log --format=%B` prints of the ref" in proof
     assert "move that file away" in anchoring.refusal(Misfit("x", is_proof=False), "y")
 
 
@@ -202,6 +242,17 @@ def test_the_newest_of_a_file_is_its_last() -> None:
         anchoring.newest("hello\n\u2014 a b\n")
 
 
+def test_all_of_a_file_are_its_notes() -> None:
+    """As far as it is whole; what is anything else is told."""
+    first, second = kept(3).note, kept(5).note
+    assert anchoring.notes("") == anchoring.notes(first.text[:-3]) == []
+    assert [note.text for note in anchoring.notes(first.text + second.text)] == [first.text, second.text]
+    assert anchoring.notes(first.text + second.text[:-3]) == [first]
+    with pytest.raises(Misfit, match="it is no file of checkpoints") as caught:
+        anchoring.notes(f"hello\n{first.text}")
+    assert not caught.value.is_proof
+
+
 def test_a_note_is_one_line_for_syslog() -> None:
     """Printable ASCII, within what syslog must take; all of the note is in it."""
     note = SIGNER.note("a" * 80, 10**18, ROOTS[3])
@@ -230,7 +281,25 @@ def test_what_is_known_is_read_as_it_was_written() -> None:
     assert anchoring.anchorage(Anchorage(misfit="x").text) == Anchorage(misfit="x")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"kept": [{}]}', '{"kept": [1], "misfit": ""}'])
+PLACE = '{"misfit": "", "kept": [{"place": "file", "where": "x", "size": %s, "at": %s, "trouble": ""}]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"kept": [{}]}',
+        '{"kept": [1], "misfit": ""}',
+        PLACE % ("1e999", "null"),
+        PLACE % ("1", '"2026-11-24T03:00:00"'),
+        PLACE % ("1", "7"),
+        '{"misfit": "", "kept": ' + "[" * 100_000,
+    ],
+    ids=lambda text: text[:100] or "empty",
+)
 def test_what_is_nothing_of_the_kind_is_nothing(text: str) -> None:
     """It is found out again."""
     assert anchoring.anchorage(text) == Anchorage()

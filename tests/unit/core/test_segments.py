@@ -9,7 +9,7 @@ import pytest
 from deployer.core import segments
 from deployer.core.audit import Anchor
 from deployer.core.merkle import Frontier
-from deployer.core.raw_log import UnreadableLog
+from deployer.core.raw_log import RawEvent, UnreadableLog
 from deployer.core.segments import Segment
 from tests.support.note_signer import NoteSigner
 
@@ -101,3 +101,12 @@ def test_what_does_not_follow_is_refused(
     with pytest.raises(UnreadableLog) as caught:
         segments.require_next(part, note, frontier, before)
     assert str(caught.value) == why
+
+
+def test_a_segment_has_no_more_events_than_its_name_says() -> None:
+    """Those behind its last are covered by no checkpoint of it."""
+    event = RawEvent(6, "a", 1, "seen", "", "", "", "", "", "", "")
+    assert list(segments.within(SECOND, [event] * 4)) == [event] * 4
+    assert list(segments.within(SECOND, [event])) == [event]
+    with pytest.raises(UnreadableLog, match="it has more events than its name says"):
+        list(segments.within(SECOND, [event] * 5))

@@ -19,6 +19,7 @@ from deployer.core.webhooks import (
     Refused,
     Scheme,
     key,
+    sign,
     verify,
 )
 from tests.support.webhooks import PLAIN, SCHEMES, SECRETS, SENT_AT, Delivery, deliveries, signed
@@ -347,3 +348,18 @@ def test_no_soup_of_headers_is_accepted_or_raises(
     """A refusal says why, in one printable line that repeats nothing of it."""
     verdict = verify(scheme, [OTHER, OTHER], headers, body, now)
     assert why(verdict).isprintable()
+
+
+def test_what_we_sign_ourselves_is_taken() -> None:
+    """By the other side of the same scheme, and by the example of the specification's libraries."""
+    secret = key("generic", b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    body = b'{"test": 2432232314}'
+    signature = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    headers = [
+        (b"webhook-id", b"msg_p5jXN8AQM9LWM0D4loKWxJek"),
+        (b"webhook-timestamp", b"1614265330"),
+        (b"webhook-signature", signature.encode()),
+    ]
+    assert isinstance(verify("generic", [secret], headers, body, 1614265330.0), Accepted)
