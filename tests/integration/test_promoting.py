@@ -556,7 +556,9 @@ def test_what_becomes_good_is_promoted_by_itself(site: Site) -> None:
     """Along the whole line, each once it is good there; by `deployer`, with no reason."""
     with running(site, site.promoter(auto=True), every_seconds=600):
         a = site.good("dev", "a")
-        eventually(lambda: site.head("staging") == a.revision.commit, within=30)
+        # Not at its push: what comes of that is written behind it, to the same log.
+        eventually(lambda: site.types("staging") == PROMOTED, within=30)
+        assert site.head("staging") == a.revision.commit
         site.make_good("staging", a)
         eventually(lambda: site.head("production") == a.revision.commit, within=30)
         b = site.good("dev", "b")
