@@ -94,6 +94,8 @@ class Daemon:
     """The cluster's address of each environment."""
     reached: Mapping[str, object] = field(default_factory=dict)
     """How the repository is reached, as the settings have it, if not by its path."""
+    more: Mapping[str, object] = field(default_factory=dict)
+    """Other parts of the settings."""
 
     def __enter__(self) -> Self:
         """Write the settings, start, wait for `ready`."""
@@ -113,6 +115,7 @@ class Daemon:
                         }
                         for name, address in self.addresses.items()
                     },
+                    **self.more,
                 }
             )
         )

@@ -325,7 +325,7 @@ def test_every_read_is_a_search_in_an_index(tmp_path: Path) -> None:
     assert searched >= {
         "rollouts_environment_started_event",
         "events_environment_id",
-        "events_rollout_id",
+        "events_rollout_type_id",
         "mentions_digest",
         "mentions_revision",
     }

@@ -250,7 +250,9 @@ def _event_filters(wanted: EventFilter, lead: str) -> Iterable[ColumnElement[boo
     if wanted.environment is None and wanted.environments is not None and lead != "environments":
         yield EVENTS.c.environment.concat("").in_(sorted(wanted.environments))
     if wanted.type is not None and lead != "type":
-        yield EVENTS.c.type.concat("") == wanted.type
+        # The index of rollouts has the type as well.
+        column = EVENTS.c.type if lead in {"rollout", "result"} else EVENTS.c.type.concat("")
+        yield column == wanted.type
     if wanted.actor is not None and lead != "actor":
         yield _named(EVENTS.c.actor, wanted.actor, " (", " <")
     if wanted.result is not None and lead != "result":

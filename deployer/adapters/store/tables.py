@@ -38,7 +38,7 @@ EVENTS = Table(
     Index("events_environment_id", "environment", "id"),
     Index("events_type_id", "type", "id"),
     Index("events_actor_id", "actor", "id"),
-    Index("events_rollout_id", "rollout", "id"),
+    Index("events_rollout_type_id", "rollout", "type", "id"),
     Index("events_at_id", "at", "id"),
     sqlite_autoincrement=True,
 )
