@@ -72,6 +72,10 @@ def validate(
     summary = ""
     try:
         settings = load(_path(ctx), os.environ, check_files=not no_files)
+        if not no_files and any(one.apprise is not None for one in settings.notify.values()):
+            from deployer.cli.targets import check_places
+
+            check_places(settings, str(file))
         counts = (
             _count(len(settings.environments), "environment"),
             _count(len(settings.repositories), "repositor"),

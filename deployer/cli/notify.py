@@ -117,6 +117,9 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _shown(settings: Settings, name: str) -> str:
-    """The receiver without the path, which may be a secret of its own."""
-    parts = urlsplit(settings.notify[name].webhook.url)
-    return f"{parts.scheme}://{parts.netloc}"
+    """The receiver without the path, which may be a secret of its own; of apprise the file alone."""
+    one = settings.notify[name]
+    if one.webhook is not None:
+        parts = urlsplit(one.webhook.url)
+        return f"{parts.scheme}://{parts.netloc}"
+    return f"apprise, by {one.apprise.url_file}" if one.apprise is not None else ""

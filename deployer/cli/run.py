@@ -18,8 +18,9 @@ from deployer.cli import context
 from deployer.cli.daemon import running, stop_on_signals
 from deployer.cli.doctor import report
 from deployer.cli.main import Exit, Failure, common_options, option
+from deployer.cli.targets import check_places
 from deployer.core.errors import InvalidConfig
-from deployer.settings import explained
+from deployer.settings import candidates, explained
 
 
 @click.command()
@@ -35,6 +36,8 @@ def command(ctx: click.Context, config: str | None, output: str | None) -> None:
     logs.configure(sys.stderr, json=settings.log.json_or_none, level=settings.log.level)
     named = option(ctx, "config")
     try:
+        files = candidates(Path(named) if named else None, os.environ)
+        check_places(settings, str(next((one for one in files if one.is_file()), files[0])))
         origins = explained(settings, Path(named) if named else None, os.environ)
         with running(settings, explained=origins, doctor=partial(report, settings, named)) as controller:
             stop_on_signals(controller)
@@ -47,5 +50,5 @@ def command(ctx: click.Context, config: str | None, output: str | None) -> None:
     except (StateDirBusy, StateDirUnusable, AdminTokenUnusable, StoreUnavailable, StoreCorrupt) as error:
         raise Failure(str(error)) from error
     except InvalidConfig as error:
-        # The file was changed since it was read a moment ago.
+        # Apprise cannot use an address, or the file was changed since it was read a moment ago.
         raise Failure(str(error), Exit.INVALID_CONFIG) from error

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployer.adapters.notify_apprise import Apprise, ChatUnavailable
 from deployer.adapters.webhook import Webhook
+from deployer.core.errors import InvalidConfig, Problem
 from deployer.core.messages import of_deployments, of_forge
 from deployer.core.routes import of_route
 from deployer.engine.forge_delivery import DeploymentTarget, ForgeTarget
@@ -41,9 +43,33 @@ def news(settings: Settings, history: Callable[[str], Iterable[Event]]) -> News:
 
 def receiver(settings: Settings, route: Rule) -> NoticeTarget:
     """Who is behind a route."""
-    to = settings.notify[route.name].webhook
-    webhook = Webhook(to.url, secret_file=to.secret_file, token_file=to.token_file, ca_file=to.ca_file)
-    return NoticeTarget(route, webhook, settings.server.public_url)
+    one = settings.notify[route.name]
+    found: Apprise | Webhook
+    if one.apprise is not None:
+        found = Apprise(one.apprise.url_file)
+    elif (to := one.webhook) is not None:
+        found = Webhook(to.url, secret_file=to.secret_file, token_file=to.token_file, ca_file=to.ca_file)
+    else:
+        # Such settings do not load.
+        raise ValueError(route.name)
+    return NoticeTarget(route, found, settings.server.public_url)
+
+
+def check_places(settings: Settings, file: str) -> None:
+    """Raise InvalidConfig, with all of them, if apprise cannot use an address.
+
+    `file` is that of the settings. Imports apprise, where there is such a route: 0.1 s.
+    """
+    found: list[Problem] = []
+    for name, one in settings.notify.items():
+        if one.apprise is not None:
+            try:
+                Apprise(one.apprise.url_file).check()
+            except ChatUnavailable as error:
+                message = f"notify.{name}.apprise: {error.why}"
+                found.append(Problem(file=file, line=0, column=0, message=message))
+    if found:
+        raise InvalidConfig(tuple(found))
 
 
 def history(store: SqlReader) -> Callable[[str], Iterator[Event]]:

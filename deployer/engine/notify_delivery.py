@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
+from deployer.adapters.notify_apprise import ChatUnavailable
 from deployer.adapters.webhook import WebhookUnavailable
 from deployer.core import commit_status
 from deployer.core.events import DAEMON_LOG
@@ -32,13 +33,14 @@ _NOBODY = "deployer"
 _GONE, _TOO_MANY, _FIRST_SERVER_ERROR = 410, 429, 500
 _NOT_LET_IN = frozenset({401, 403})
 _ELSEWHERE = range(300, 400)
+_NO_SUCH_ADDRESS = 404
 
 
 class Receiver(Protocol):
-    """`deployer.adapters.webhook.Webhook`."""
+    """`deployer.adapters.webhook.Webhook`, or `deployer.adapters.notify_apprise.Apprise`."""
 
     def send(self, id_: str, body: Mapping[str, Any]) -> None:
-        """Send it. Raises WebhookUnavailable."""
+        """Send it. Raises WebhookUnavailable or ChatUnavailable."""
 
     def interrupt(self) -> None:
         """End what runs."""
@@ -90,6 +92,8 @@ class NoticeTarget:
             self._receiver.send(id_, body)
         except WebhookUnavailable as error:
             raise _meaning(error) from error
+        except ChatUnavailable as error:
+            raise _meaning_in_a_chat(error) from error
 
     def test(self, at: datetime) -> None:
         """Send what says that it is a test. Raises as `deliver`."""
@@ -108,12 +112,22 @@ class NoticeTarget:
 
 
 def _meaning(error: WebhookUnavailable) -> Refused | Away:
+    return _meaning_of(error.status, error.why, error.retry_after_seconds)
+
+
+def _meaning_of(status: int | None, why: str, retry_after: float | None) -> Refused | Away:
     """Whether the receiver is away, gone, does not let us in, or only does not take this."""
-    status = error.status
     if status is None or status >= _FIRST_SERVER_ERROR or status == _TOO_MANY:
-        return Away(error.why, error.retry_after_seconds)
+        return Away(why, retry_after)
     if status == _GONE:
-        return Gone(error.why)
+        return Gone(why)
     if status in _NOT_LET_IN or status in _ELSEWHERE:
+        return LockedOut(why)
+    return Refused(why)
+
+
+def _meaning_in_a_chat(error: ChatUnavailable) -> Refused | Away:
+    """The same, but that an address which is not known there takes no other message either."""
+    if error.status == _NO_SUCH_ADDRESS:
         return LockedOut(error.why)
-    return Refused(error.why)
+    return _meaning_of(error.status, error.why, None)

@@ -7,13 +7,14 @@ that nor a message travels in the clear beyond this machine.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from deployer.core import webhooks
+from deployer.core import chat, webhooks
 from deployer.core.notices import About, Severity
 from deployer.core.redact import quote
 from deployer.core.routes import Route as Rule
@@ -68,6 +69,25 @@ def _signs(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
+def _addresses(path: Path, info: ValidationInfo) -> Path:
+    """Refuse what is no address, and one that nothing here can send to; whether it is right is apprise's."""
+    if not base(info).check_files:
+        return path
+    if find_spec("apprise") is None:
+        _refuse(
+            "needs apprise, which is not installed: pip install 'ray-serve-deployer[notify]', or use"
+            " webhook instead"
+        )
+    try:
+        with path.open("rb") as file:
+            chat.address(file.read(_KEY_BYTES))
+    except OSError as error:
+        _refuse(f"cannot be read: {error.strerror or error}")
+    except ValueError as error:
+        _refuse(f"names a file that {error}")
+    return path
+
+
 def _about(value: object) -> tuple[str, ...]:
     listed = addresses.listed(value, f"kinds of messages such as {_ABOUT[0]}")
     for one in listed:
@@ -102,11 +122,22 @@ class Receiver(Group):
     """The certificates (PEM) that https trusts instead of the system's."""
 
 
+class Place(Group):
+    """A chat, a mailbox or a pager that is sent a message for each notice, by apprise."""
+
+    url_file: Annotated[Path, AfterValidator(_addresses), text(values.secret_file)] = Field(
+        examples=["/etc/deployer/ops.apprise"]
+    )
+    """The file with its apprise URL, which is a secret. Nobody else may read it."""
+
+
 class Route(Group):
     """Somebody who is told something."""
 
-    webhook: Receiver = Field(examples=["{url: https://..., secret_file: ...}"])
-    """Where it is sent."""
+    webhook: Receiver | None = Field(default=None, examples=["{url: https://..., secret_file: ...}"])
+    """The program that it is sent to."""
+    apprise: Place | None = Field(default=None, examples=["{url_file: ...}"])
+    """The chat, mailbox or pager that it is sent to, instead of a program."""
     environments: Annotated[tuple[str, ...], BeforeValidator(_environments)] = ()
     """Of which environments. None: of all."""
     kinds: Annotated[tuple[str, ...], BeforeValidator(_about)] = ()
@@ -117,6 +148,14 @@ class Route(Group):
     """When nothing is told but what is critical, and failures of the environments in `always`."""
     always: Annotated[tuple[str, ...], BeforeValidator(_environments)] = ()
     """Environments whose failures are told in the quiet hours, too."""
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> Self:
+        if self.webhook is None and self.apprise is None:
+            _refuse("does not say where it is sent: add webhook or apprise")
+        if self.webhook is not None and self.apprise is not None:
+            _refuse("has a webhook, and apprise: remove one of them, or make a route of each")
+        return self
 
 
 def routes(settings: Settings) -> tuple[Rule, ...]:

@@ -446,6 +446,7 @@ def _kept(site: CanarySite) -> Iterator[tuple[str, bytes]]:
 def test_nothing_that_can_be_read_has_a_canary(read: Read) -> None:
     """Neither in plain nor spelled in any other way."""
     assert len(read.texts) > 200
+    assert any(b"cannot send by ntfy" in text for text in read.texts.values()), "a failure was to be told"
     hits = {what: found(text)[:3] for what, text in read.texts.items() if found(text)}
     assert not hits, "\n".join(f"{what}: {where}" for what, where in hits.items())
 

@@ -46,7 +46,7 @@ FASTER = 20
 NAMES = ("staging", "production")
 FOLDERS = {name: f"environments/{name}" for name in NAMES}
 
-GIT, FORGE, RAY, HOOK = (plain_canary(name) for name in ("git", "forge", "ray", "hook"))
+GIT, FORGE, RAY, HOOK, CHAT = (plain_canary(name) for name in ("git", "forge", "ray", "hook", "chat"))
 """What stands in the files that the settings name: tokens, and the secret of a webhook."""
 
 VARIABLE, KEYED, IN_URL = canary("env"), canary("keyed"), plain_canary("url")
@@ -291,6 +291,7 @@ class CanarySite:
             "state_dir": str(self.state_dir),
             "server": {"listen": "127.0.0.1:0"},
             "log": {"format": "json", "level": "debug"},
+            "notify": {"people": {"apprise": {"url_file": files["chat"]}}},
             "repositories": {
                 "configs": {
                     "url": self.git.url("configs.git"),
@@ -337,7 +338,14 @@ class CanarySite:
                         self.commands.add(tuple(line.decode(errors="replace").split("\0")))
 
 
-_FILES = {"git": GIT, "forge": FORGE, "ray": RAY, "hook": HOOK}
+_FILES = {
+    "git": GIT,
+    "forge": FORGE,
+    "ray": RAY,
+    "hook": HOOK,
+    # Nothing answers there, so that all which can be said of a failure is said.
+    "chat": f"ntfy://{CHAT}@127.0.0.1:9/{CHAT}?x={CHAT}",
+}
 
 _GATED: Mapping[str, dict[str, Any]] = {
     "production": {

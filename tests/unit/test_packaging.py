@@ -95,8 +95,9 @@ def test_what_is_declared_is_what_is_imported() -> None:
 
     imported = {DISTRIBUTIONS.get(name, name) for name in names - sys.stdlib_module_names - {"deployer"}}
 
-    # Of the extras: `validate` asks Ray's validator where it is installed; traces are sent where they can be.
-    assert imported - declared == {"ray", "opentelemetry"}
+    # Of the extras: `validate` asks Ray's validator where it is installed; traces and messages to people are
+    # sent where they can be.
+    assert imported - declared == {"ray", "opentelemetry", "apprise"}
     assert imported >= declared
 
 
@@ -165,7 +166,7 @@ def test_the_locks_follow_pyproject() -> None:
     groups = project["dependency-groups"]
     declared = {"run": project["project"]["dependencies"]}
     declared["local"] = declared["run"] + extras["local"] + groups["build"]
-    declared["dev"] = declared["local"] + extras["postgres"] + groups["test"]
+    declared["dev"] = declared["local"] + extras["postgres"] + extras["notify"] + groups["test"]
 
     for lock, requirements in declared.items():
         pins = _pins(lock)

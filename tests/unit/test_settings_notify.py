@@ -25,6 +25,9 @@ def file(tmp_path: Path) -> Path:
         "secret": "0123456789abcdef0123",
         "short": "0123",
         "loose": "0123456789abcdef",
+        "slack": "slack://T1JJ3T3L2/A1BRTD4JD/hunter2hunter2",
+        "two": "slack://hunter2hunter2\nslack://b",
+        "word": "hunter2hunter2",
     }.items():
         (tmp_path / name).write_text(f"{content}\n")
         (tmp_path / name).chmod(0o644 if name == "loose" else 0o600)
@@ -47,6 +50,7 @@ def test_the_least_that_is_needed_is_told_everything(file: Path) -> None:
     found = read(file, route())
     assert routes(found) == (Route(name="ops"),)
     hook = found.notify["ops"].webhook
+    assert hook is not None
     assert (hook.url, hook.secret_file) == ("https://hooks.example.com/x", file.parent / "secret")
     assert (hook.token_file, hook.ca_file) == (None, None)
 
@@ -75,7 +79,9 @@ def test_all_that_can_be_said(file: Path) -> None:
 def test_a_receiver_of_this_machine_needs_no_https(file: Path) -> None:
     """Nobody is on the way."""
     text = route().replace("https://hooks.example.com/x", "http://127.0.0.1:8080/x")
-    assert read(file, text).notify["ops"].webhook.url == "http://127.0.0.1:8080/x"
+    hook = read(file, text).notify["ops"].webhook
+    assert hook is not None
+    assert hook.url == "http://127.0.0.1:8080/x"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,75 @@ def test_a_secret_that_others_can_read_is_refused(file: Path) -> None:
 def test_the_files_are_not_looked_at_by_who_may_not_read_them(file: Path) -> None:
     """A person who lists the routes is not the daemon."""
     found = read(file, route().replace("secret}", "gone}"), check_files=False)
-    assert found.notify["ops"].webhook.secret_file.name == "gone"
+    hook = found.notify["ops"].webhook
+    assert hook is not None
+    assert hook.secret_file.name == "gone"
+
+
+# --- chat, mail, pagers -------------------------------------------------------------------------------------
+
+
+def by_apprise(file: str) -> str:
+    """The small settings with a route to what stands in this file."""
+    return route().replace(HOOK, f"apprise: {{url_file: {file}}}")
+
+
+def test_a_route_can_go_to_people(file: Path) -> None:
+    """By a file, which holds the address and with it the secret."""
+    found = read(file, by_apprise("slack"))
+    place = found.notify["ops"].apprise
+    assert place is not None
+    assert place.url_file == file.parent / "slack"
+    assert found.notify["ops"].webhook is None
+    assert routes(found) == (Route(name="ops"),)
+    assert "hunter2" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("two", "has 2 lines: write one apprise URL into it, and make a route for each other"),
+        ("word", "has no apprise URL such as slack://token/token/token: write one into it, in one line"),
+    ],
+)
+def test_what_an_address_may_not_be(file: Path, name: str, why: str) -> None:
+    """Said at the start, and not when something is to be told; without a word of what stands there."""
+    assert errors(file, by_apprise(name)) == [
+        f"13:25: notify.ops.apprise.url_file names a file that {why}",
+    ]
+
+
+def test_an_address_that_others_can_read_is_refused(file: Path) -> None:
+    """It is a secret."""
+    (found,) = errors(file, by_apprise("loose"))
+    assert "can be read or changed by others than its owner" in found
+
+
+def test_an_address_is_not_read_by_who_may_not(file: Path) -> None:
+    """As above."""
+    place = read(file, by_apprise("gone"), check_files=False).notify["ops"].apprise
+    assert place is not None
+    assert place.url_file.name == "gone"
+
+
+def test_without_the_extra_it_is_said_what_to_type(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file is looked at, which is where the daemon runs."""
+    monkeypatch.setattr("deployer.settings._notify.find_spec", lambda _: None)
+    assert errors(file, by_apprise("slack")) == [
+        "13:25: notify.ops.apprise.url_file needs apprise, which is not installed: pip install"
+        " 'ray-serve-deployer[notify]', or use webhook instead"
+    ]
+    assert read(file, by_apprise("slack"), check_files=False).notify["ops"].apprise is not None
+
+
+def test_a_route_goes_to_one_place(file: Path) -> None:
+    """Not to none, and not to two."""
+    both = route("apprise: {url_file: slack}")
+    assert errors(file, both) == [
+        "13:5: notify.ops has a webhook, and apprise: remove one of them, or make a route of each"
+    ]
+    none = SMALL + "notify:\n  ops:\n    severity: warning\n"
+    assert errors(file, none) == ["13:5: notify.ops does not say where it is sent: add webhook or apprise"]
 
 
 def test_a_variable_can_name_environments_too(file: Path) -> None:

@@ -58,7 +58,7 @@ class Comments:
     def own(self, number: int) -> tuple[Comment, ...]:
         """Those that we wrote, the oldest first."""
         doing = Doing(what=f"read the comments of pull request {number}", needs=self._needs)
-        me = self._login() if self._app_id is None else ""
+        me = self.me()
         found = []
         for value in self._values(number, doing):
             with self._api.reading(doing):
@@ -78,6 +78,14 @@ class Comments:
         """Have one say something else."""
         doing = Doing(what=f"change a comment of pull request {number}", needs=self._needs)
         self._api.send(self._method, self._one(number, id_), doing, {"body": body})
+
+    def me(self) -> str:
+        """The login of who owns our token, in lower case; "" for an App, which has none."""
+        return self._login() if self._app_id is None else ""
+
+    def is_own(self, one: Mapping[str, Any]) -> bool:
+        """Whether we wrote this comment, or this issue."""
+        return self._is_own(one, self.me())
 
     def _values(self, number: int, doing: Doing) -> Iterator[Any]:
         path = self._listed(number)

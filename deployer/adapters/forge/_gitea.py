@@ -57,6 +57,9 @@ class Gitea(PullsForge):
 
     write_pulls = "the scopes write:repository and write:issue"
     write_statuses = "the scope write:repository"
+    write_issues = "the scopes write:issue and read:user"
+    creator = "created_by"
+    only_issues = MappingProxyType({"type": "issues"})
     # Its sixth word, skipped, only newer ones know.
     said = MappingProxyType({State.RUNNING: "pending", State.CANCELLED: "warning"})
 

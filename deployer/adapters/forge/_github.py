@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from deployer.adapters.forge import _values as read
 from deployer.adapters.forge._deployments import AtGitHub
 from deployer.adapters.forge._pulls import (
-    DESCRIPTION_CHARACTERS,
     PullsForge,
     is_merged_into,
     of_base,
     rank,
-    shown_description,
 )
 from deployer.adapters.forge._requests import Doing
+from deployer.adapters.forge._shown import DESCRIPTION_CHARACTERS, shown_description
 from deployer.adapters.forge._types import CheckResult, Opinion, Review, State
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ class GitHub(PullsForge):
 
     write_pulls = "write access to Pull requests, and read access to Contents"
     write_statuses = "write access to Commit statuses"
+    write_issues = "write access to Issues, which the repository has"
+    creator = "creator"
     # The four there are: error, failure, pending, success.
     said = MappingProxyType({State.RUNNING: "pending", State.CANCELLED: "error"})
 

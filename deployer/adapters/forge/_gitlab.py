@@ -13,15 +13,14 @@ from urllib.parse import quote
 from deployer.adapters.forge import _values as read
 from deployer.adapters.forge._comments import Comments
 from deployer.adapters.forge._deployments import AtGitLab
+from deployer.adapters.forge._issues import Issues
 from deployer.adapters.forge._pulls import (
     is_merged_into,
     of_base,
     rank,
-    shown_body,
-    shown_description,
-    shown_title,
 )
 from deployer.adapters.forge._requests import Doing, words
+from deployer.adapters.forge._shown import shown_body, shown_description, shown_title
 from deployer.adapters.forge._types import (
     CheckResult,
     Forge,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
 _READ = "the scope read_api (or api), and the role Reporter in the project"
 _WRITE = "the scope api, and the role Developer in the project"
+_WRITE_ISSUES = "the scope api, and the role Reporter in the project, which has issues"
 
 _URL_CHARACTERS = 255
 """Of a status' link: GitLab refuses a longer one."""
@@ -123,6 +123,20 @@ class GitLab(Forge):
             one=lambda number, id_: f"{self._path(number)}/notes/{id_:d}",
             method="PUT",
             query={"order_by": "created_at", "sort": "asc"},
+        )
+        self._issues = Issues(
+            api,
+            path=f"{self._project}/issues",
+            needs=_WRITE_ISSUES,
+            by="per_page",
+            query=lambda: {"state": "opened", "scope": "created_by_me"},
+            is_own=self._comments.is_own,
+            text="description",
+            number="iid",
+            url="web_url",
+            closing={"state_event": "close"},
+            method="PUT",
+            comments="notes",
         )
 
     def interrupt(self) -> None:

@@ -6,44 +6,37 @@ Invariant: a pull request from somebody's fork is never taken for one of the pro
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deployer.adapters.forge import _values as read
 from deployer.adapters.forge._comments import Comments
+from deployer.adapters.forge._issues import Issues
 from deployer.adapters.forge._requests import Doing
+from deployer.adapters.forge._shown import DESCRIPTION_CHARACTERS, shown_body, shown_description, shown_title
 from deployer.adapters.forge._types import Forge, PullRequest, State
-from deployer.core.scrub import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from deployer.adapters.forge._requests import Api
 
-TITLE_CHARACTERS = 250
-"""GitLab takes 255 at most, GitHub 256."""
-
-DESCRIPTION_CHARACTERS = 140
-"""Of a commit status: more is refused by GitHub, and Gitea's pages are made for as much."""
-
-_DOTS = "..."
-
-_BODY_CHARACTERS = 60_000
-"""GitHub refuses more than 65,536."""
-
-_CUT = "\n\n(The rest is cut: it is longer than a forge takes.)"
-
 
 class PullsForge(Forge):
     """The part of GitHub and Gitea that is alike.
 
     `write_pulls` is what a token needs for it, in words; `said` are its words for the states that it has none
-    of the same name for.
+    of the same name for. `creator` is how a list of issues is asked for those of one person, `only_issues`
+    how it has no pull requests.
     """
 
     write_pulls: str
     write_statuses: str
+    write_issues: str
     said: Mapping[State, str]
+    creator: str
+    only_issues: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, api: Api, *, app_id: str | None = None, is_paged: bool = True) -> None:
         """Take the API to ask; `is_paged`: comments are listed page by page. `app_id` is of a GitHub App."""
@@ -60,6 +53,20 @@ class PullsForge(Forge):
             query={} if is_paged else None,
             app_id=app_id,
         )
+        self._issues = Issues(
+            api,
+            path=f"{self._repo}/issues",
+            needs=self.write_issues,
+            by="per_page" if is_paged else "limit",
+            query=self._own_issues,
+            is_own=self._comments.is_own,
+            closing={"state": "closed"},
+        )
+
+    def _own_issues(self) -> Mapping[str, str]:
+        """What asks for the open issues that are ours; an App has no name to ask by."""
+        me = self._comments.me()
+        return {"state": "open", **({self.creator: me} if me else {}), **self.only_issues}
 
     def interrupt(self) -> None:
         """End what is being asked, and ask nothing any more."""
@@ -182,20 +189,3 @@ def of_base(found: Iterable[PullRequest], base: str) -> tuple[PullRequest, ...]:
     """The open ones to this branch, the lowest number first: a forge may not know how to ask for a branch."""
     wanted = (pull for pull in found if pull.state == "open" and pull.base == base and pull.head_commit)
     return tuple(sorted(wanted, key=lambda pull: pull.number))
-
-
-def shown_title(title: str) -> str:
-    """A title that every forge takes."""
-    return read.one_line(title, TITLE_CHARACTERS)
-
-
-def shown_description(description: str, characters: int) -> str:
-    """The description of a status, of at most so many characters: its beginning says the most."""
-    line = read.one_line(description, characters + len(_DOTS))
-    return line if len(line) <= characters else line[: characters - len(_DOTS)].rstrip() + _DOTS
-
-
-def shown_body(body: str) -> str:
-    """A text that every forge takes."""
-    clean = plain(body)
-    return clean if len(clean) <= _BODY_CHARACTERS else clean[:_BODY_CHARACTERS] + _CUT

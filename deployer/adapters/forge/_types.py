@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from deployer.adapters.forge._comments import Comments
+    from deployer.adapters.forge._issues import Issues
 
 PullState = Literal["open", "merged", "closed"]
 
@@ -85,6 +86,16 @@ class Comment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """An issue, by the number that its project knows it by."""
+
+    number: int
+    url: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """What one person says of a pull request. `commit` was its head then; "" if the forge does not say."""
 
@@ -151,6 +162,7 @@ class Forge(ABC):
     """
 
     _comments: Comments
+    _issues: Issues
 
     @abstractmethod
     def open_pull_request(self, head: str, base: str) -> PullRequest | None:
@@ -171,6 +183,22 @@ class Forge(ABC):
     def change_comment(self, number: int, id_: int, body: str) -> None:
         """Have a comment say something else; nobody is told of that. 404: it is not there any more."""
         self._comments.change(number, id_, body)
+
+    def open_issue(self, mark: str) -> Issue | None:
+        """The open issue that the owner of our token wrote and that begins with this."""
+        return self._issues.open(mark)
+
+    def create_issue(self, *, title: str, body: str) -> Issue:
+        """Open an issue. Not safe to repeat."""
+        return self._issues.create(title, body)
+
+    def update_issue(self, number: int, *, title: str, body: str) -> Issue:
+        """Give an issue another title and body."""
+        return self._issues.update(number, title, body)
+
+    def close_issue(self, number: int, *, comment: str) -> None:
+        """Close an issue if it is open, and say why; nothing is done to one that is closed."""
+        self._issues.close(number, comment)
 
     def create(self, *, head: str, base: str, title: str, body: str) -> PullRequest:
         """Open one. If one is open already, that one gets the title and the body: it is safe to repeat."""

@@ -1,4 +1,4 @@
-"""A repository's copier: a commit that changes one file of a branch, and the push of it.
+"""A repository's copier: a commit that changes files of a branch, and the push of it.
 
 Owns a bare directory of its own with single commits and all their files. Must not know environments, nor
 what is in the file. Invariant: what is pushed to a branch follows from the very commit that was read, or
@@ -11,6 +11,7 @@ was not pushed. Then it is made again, with the same id.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from deployer.adapters.git._errors import Failed, GitUnavailable, MirrorBroken, harmless
@@ -41,7 +42,7 @@ from deployer.core.errors import InvalidConfig
 from deployer.core.yaml import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -52,6 +53,9 @@ T = TypeVar("T")
 
 _OURS = "refs/deployer/snapshot"
 """Where the newest snapshot is kept."""
+
+_CONFLICT = ("conflicts during merge", "Cannot merge binary files")
+"""What `git merge-file` says (LC_ALL=C, 2.39) where both sides changed the same lines, or a side has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,26 +109,75 @@ class Copier:
             finally:
                 self._workspace.tidy()
 
+    def at(self, commit: str, file: str) -> bytes | None:
+        """The bytes of the file in a commit that the server has; None where there is no such file.
+
+        Raises CommitMissing as well; GitUnavailable also where it is no plain file of at most 256 KiB.
+        """
+        check_commit(commit)
+        check_path(file)
+
+        def read() -> bytes | None:
+            if not self._workspace.has(commit):
+                self._workspace.fetch_by_id(commit, _OURS)
+            return self._file(commit, file)
+
+        with self._workspace.in_turn():
+            return self._workspace.steadily(read)
+
+    def merged(self, ours: bytes, *, base: bytes, theirs: bytes) -> bytes | None:
+        """What `ours` is with all that changed from `base` to `theirs`, line by line; None for a conflict."""
+
+        def merge() -> bytes | None:
+            git = self._workspace.git
+            # Named like litter: the next start removes what a kill left.
+            paths = [self._workspace.path / f"deployer-{name}.lock" for name in ("ours", "base", "theirs")]
+            try:
+                for path, data in zip(paths, (ours, base, theirs), strict=True):
+                    path.write_bytes(data)
+                git.merge_file(*map(str, paths))
+                return paths[0].read_bytes()
+            except Failed as error:
+                if any(sign in error.printed for sign in _CONFLICT):
+                    return None
+                raise
+            finally:
+                for path in paths:
+                    path.unlink(missing_ok=True)
+
+        with self._workspace.in_turn():
+            return self._workspace.steadily(merge)
+
     def commit(
         self, snapshot: Snapshot, file: str, data: bytes, message: str, *, author: Person, at: datetime
     ) -> str:
-        """Make a commit on top of the snapshot that changes this one file; its id. Nothing is pushed.
+        """Make a commit on top of the snapshot that changes this one file; its id. See `commit_files`."""
+        return self.commit_files(snapshot.head, {file: data}, message, author=author, at=at)
+
+    def commit_files(
+        self, head: str, files: Mapping[str, bytes], message: str, *, author: Person, at: datetime
+    ) -> str:
+        """Make a commit on top of `head`, which was read, that changes these files; its id. It is not pushed.
 
         A file that is there keeps its mode; a new one is a plain one, in new folders if need be. Author and
         committer are the same person. `at` has a time zone. The same arguments give the same id.
         """
-        check_commit(snapshot.head)
-        check_path(file)
+        check_commit(head)
+        for file in files:
+            check_path(file)
         if at.tzinfo is None:
             message = "the time of a commit needs a time zone"
             raise ValueError(message)
 
         def make() -> str:
-            self._bring(snapshot.head)
-            tree = self._plainly(
-                snapshot.head, file, lambda: plant(self._workspace, snapshot.head, file, data)
-            )
-            commit = seal(self._workspace, tree, snapshot.head, message, author, at)
+            self._bring(head)
+            tree: str | None = None
+            for file, data in files.items():
+                tree = self._plainly(head, file, partial(plant, self._workspace, head, file, data, onto=tree))
+            if tree is None:
+                nothing = "a commit that changes nothing"
+                raise ValueError(nothing)
+            commit = seal(self._workspace, tree, head, message, author, at)
             self._go_through(commit)
             return commit
 
@@ -211,10 +264,14 @@ class Copier:
             workspace.fetch([f"+refs/heads/{branch}:{_OURS}"])
             # It may have moved on since.
             head = header(workspace.git, _OURS)[0]
-        blob = self._plainly(head, file, lambda: workspace.reader.file(workspace.git, head, file))
+        return Snapshot(head=head, data=self._file(head, file))
+
+    def _file(self, commit: str, file: str) -> bytes | None:
+        workspace = self._workspace
+        blob = self._plainly(commit, file, lambda: workspace.reader.file(workspace.git, commit, file))
         if blob is not None and len(blob.data) > MAX_BYTES:
-            self._refuse(head, file, f"it has {len(blob.data):,} bytes")
-        return Snapshot(head=head, data=None if blob is None else blob.data)
+            self._refuse(commit, file, f"it has {len(blob.data):,} bytes")
+        return None if blob is None else blob.data
 
     def _head(self, branch: str) -> str | None:
         return self._workspace.ask({f"refs/heads/{branch}"}).get(f"refs/heads/{branch}")

@@ -40,15 +40,15 @@ def check_path(path: str) -> None:
         raise ValueError(message)
 
 
-def plant(workspace: Workspace, commit: str, path: str, data: bytes) -> str:
+def plant(workspace: Workspace, commit: str, path: str, data: bytes, *, onto: str | None = None) -> str:
     """Write the folders of a commit with this file in them; the id of the uppermost.
 
-    A file that is there keeps its mode. Raises InvalidConfig where something else than a file is there,
-    MirrorBroken.
+    A file that is there keeps its mode. `onto` are the folders with what was planted before. Raises
+    InvalidConfig where something else than a file is there, MirrorBroken.
     """
     workspace.reader.find(workspace.git, commit, path)
     parts = _parts(path)
-    id_: str | None = workspace.reader.commit(workspace.git, commit).tree
+    id_: str | None = onto or workspace.reader.commit(workspace.git, commit).tree
     folders = []
     for part in parts:
         folder = b"" if id_ is None else read_object(workspace.git, id_, "tree", OBJECT_LIMIT)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from deployer.cli.doctoring.finding import Check, fail, ok, skip
 from deployer.cli.doctoring.site import LOCAL_SECONDS, user
-from deployer.core import ssh_keys, webhooks
+from deployer.core import chat, ssh_keys, webhooks
 from deployer.core.sentences import sentence
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from deployer.cli.doctoring.finding import Finding
     from deployer.cli.doctoring.site import Site
-    from deployer.settings import Audit, AuditPush, Repository, Settings, Write
+    from deployer.settings import Audit, AuditPush, Repository, Route, Settings, Write
 
     Judge = Callable[[bytes], Finding | None]
     _File = tuple[str, Path | None, bool, Judge]
@@ -87,10 +87,24 @@ def named(settings: Settings) -> Iterator[tuple[str, Path, bool, Judge]]:
         for setting, path, is_secret, judge in files:
             if path is not None:
                 yield f"{name}: {setting}", path, is_secret, judge
+    for name, route in settings.notify.items():
+        for setting, path, is_secret, judge in _of_route(route):
+            if path is not None:
+                yield f"notify.{name}: {setting}", path, is_secret, judge
     if settings.audit is not None:
         for setting, path, is_secret, judge in _of_audit(settings.audit):
             if path is not None:
                 yield setting, path, is_secret, judge
+
+
+def _of_route(route: Route) -> Iterator[_File]:
+    """What signs messages, or says where they go."""
+    if route.webhook is not None:
+        yield "webhook.secret_file", route.webhook.secret_file, True, partial(webhook_secret, "generic")
+        yield "webhook.token_file", route.webhook.token_file, True, password
+        yield "webhook.ca_file", route.webhook.ca_file, False, certificates
+    if route.apprise is not None:
+        yield "apprise.url_file", route.apprise.url_file, True, address
 
 
 def _of_audit(audit: Audit) -> Iterator[_File]:
@@ -122,6 +136,16 @@ def password(content: bytes) -> Finding | None:
     """A token or a password for git or a forge, which is its first line."""
     if not content.partition(b"\n")[0].strip():
         return fail("its first line is empty", "Write the token into it, and nothing else.")
+    return None
+
+
+def address(content: bytes) -> Finding | None:
+    """Where apprise sends to."""
+    try:
+        chat.address(content)
+    except ValueError as error:
+        what, _, step = str(error).partition(": ")
+        return fail(f"it {what}", f"{step[:1].upper()}{step[1:]}.")
     return None
 
 

@@ -23,6 +23,8 @@ OPERATIONS = {
     f"{_REPO}/pulls": ("get", "post"),
     f"{_REPO}/pulls/{{pull_number}}": ("get", "patch"),
     f"{_REPO}/pulls/{{pull_number}}/reviews": ("get",),
+    f"{_REPO}/issues": ("get", "post"),
+    f"{_REPO}/issues/{{issue_number}}": ("get", "patch"),
     f"{_REPO}/issues/{{issue_number}}/comments": ("get", "post"),
     f"{_REPO}/issues/comments/{{comment_id}}": ("patch",),
     f"{_REPO}/commits/{{commit_sha}}/pulls": ("get",),

@@ -13,6 +13,7 @@ from tests.contract.forge.server import (
     Note,
     Pull,
     Reply,
+    Ticket,
     WrongRequest,
     expect_keys,
     expect_query,
@@ -67,6 +68,14 @@ class FakeGitea(FakeForge):
                 return self._get(int(number))
             case "PATCH", "pulls", number:
                 return self._patch(int(number), asked)
+            case "GET", "issues":
+                return self._tickets(asked)
+            case "POST", "issues":
+                body = expect_keys(asked, required={"title"}, allowed={"body"})
+                made = self.add_ticket(self.me, body["title"], body.get("body", ""))
+                return Reply(status=201, value=self._ticket(made))
+            case (("GET" | "PATCH"), "issues", number):
+                return self._one_ticket(int(number), asked)
             case "POST", "issues", number, "comments":
                 body = expect_keys(asked, required={"body"}, allowed=set())
                 return Reply(status=201, value=_note(self.add_note(int(number), self.me, body["body"])))
@@ -91,6 +100,49 @@ class FakeGitea(FakeForge):
             case _:
                 message = "no such operation"
                 raise WrongRequest(message)
+
+    def _tickets(self, asked: Asked) -> Reply:
+        """Without `type` pull requests are in this list, too; without `created_by` everybody's."""
+        expect_query(asked, {"state", "type", "created_by", "q", "since", "before", *_PAGES})
+        query = asked.query
+        found = [
+            self._ticket(one)
+            for one in reversed(self.tickets)
+            if query.get("state", "open") in {"all", one.state}
+            and query.get("created_by", one.author) == one.author
+        ]
+        if query.get("type") != "issues":
+            found += [{**self._ticket_like(pull), "pull_request": {"merged": False}} for pull in self.pulls]
+        return self._listed(found, asked)
+
+    def _one_ticket(self, number: int, asked: Asked) -> Reply:
+        found = self.ticket(number)
+        if found is None:
+            return _not_found()
+        if asked.method == "GET":
+            return Reply(value=self._ticket(found))
+        body = expect_keys(asked, required=set(), allowed={"title", "body", "state"})
+        if body.get("state", "open") not in {"open", "closed"}:
+            message = f"state {body['state']!r} is unknown"
+            raise WrongRequest(message)
+        found.title = body.get("title", found.title)
+        found.body = body.get("body", found.body)
+        found.state = body.get("state", found.state)
+        return Reply(status=201, value=self._ticket(found))
+
+    def _ticket(self, one: Ticket) -> dict[str, Any]:
+        return {**self._ticket_like(one), "pull_request": None}
+
+    def _ticket_like(self, one: Ticket | Pull) -> dict[str, Any]:
+        return {
+            "id": 3000 + one.number,
+            "number": one.number,
+            "title": one.title,
+            "body": one.body,
+            "state": "open" if one.state == "open" else "closed",
+            "user": _user(one.author),
+            "html_url": f"{WEB}/{self.project}/issues/{one.number}",
+        }
 
     def _list(self, asked: Asked) -> Reply:
         expect_query(asked, {"state", "base_branch", "sort", *_PAGES})

@@ -16,6 +16,7 @@ from tests.contract.forge.server import (
     Pull,
     Reply,
     Shown,
+    Ticket,
     WrongRequest,
     expect_keys,
     expect_query,
@@ -111,6 +112,25 @@ class FakeGitLab(FakeForge):
             case "GET", "merge_requests", number, "reviewers":
                 expect_query(asked, _PAGES)
                 return Reply(value=self._page(self._reviewers(int(number)), asked, "per_page", 20))
+            case "GET", "issues":
+                expect_query(asked, {"state", "scope", "order_by", "sort", *_PAGES})
+                wanted = {"opened": "open", "closed": "closed"}.get(asked.query.get("state", ""))
+                found = [
+                    self._ticket(one)
+                    for one in reversed(self.tickets)
+                    if wanted in {None, one.state}
+                    and (asked.query.get("scope") != "created_by_me" or one.author == self.me)
+                ]
+                return Reply(value=self._page(found, asked, "per_page", 20))
+            case "POST", "issues":
+                body = expect_keys(asked, required={"title"}, allowed={"description"})
+                made = self.add_ticket(self.me, body["title"], body.get("description", ""))
+                return Reply(status=201, value=self._ticket(made))
+            case (("GET" | "PUT"), "issues", number):
+                return self._one_ticket(int(number), asked)
+            case "POST", "issues", number, "notes":
+                body = expect_keys(asked, required={"body"}, allowed=set())
+                return Reply(status=201, value=_note(self.add_note(int(number), self.me, body["body"])))
             case "GET", "repository", "commits", commit, "merge_requests":
                 expect_query(asked, {"state", *_PAGES})
                 shown = [self._shown(pull) for pull in self._with_commit(commit)]
@@ -131,6 +151,37 @@ class FakeGitLab(FakeForge):
             case _:
                 message = "no such operation"
                 raise WrongRequest(message)
+
+    def _one_ticket(self, number: int, asked: Asked) -> Reply:
+        found = self.ticket(number)
+        if found is None:
+            return Reply(status=404, value={"message": "404 Not found"})
+        if asked.method == "GET":
+            return Reply(value=self._ticket(found))
+        body = expect_keys(asked, required=set(), allowed={"title", "description", "state_event"})
+        found.title = body.get("title", found.title)
+        found.body = body.get("description", found.body)
+        match body.get("state_event"):
+            case None:
+                pass
+            case "close":
+                found.state = "closed"
+            case event:
+                message = f"state_event {event!r} is none of this test"
+                raise WrongRequest(message)
+        return Reply(value=self._ticket(found))
+
+    def _ticket(self, one: Ticket) -> dict[str, Any]:
+        return {
+            "id": 2000 + one.number,
+            "iid": one.number,
+            "project_id": 7,
+            "title": one.title,
+            "description": one.body,
+            "state": "opened" if one.state == "open" else "closed",
+            "author": _user(one.author),
+            "web_url": f"{WEB}/{self.project}/-/issues/{one.number}",
+        }
 
     def _list(self, asked: Asked) -> Reply:
         expect_query(asked, {"state", "source_branch", "target_branch", "order_by", "sort", *_PAGES})

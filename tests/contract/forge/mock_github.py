@@ -17,6 +17,7 @@ from tests.contract.forge.server import (
     Pull,
     Reply,
     Shown,
+    Ticket,
     WrongRequest,
     parts_of,
     stamp,
@@ -88,6 +89,10 @@ class MockGitHub(FakeForge):
             ("PATCH", "pulls/{pull_number}"): self._patch,
             ("GET", "pulls/{pull_number}/reviews"): self._list_reviews,
             ("GET", "/user"): self._whose,
+            ("GET", "issues"): self._tickets,
+            ("POST", "issues"): self._post_ticket,
+            ("GET", "issues/{issue_number}"): self._ticket_of,
+            ("PATCH", "issues/{issue_number}"): self._patch_ticket,
             ("GET", "issues/{issue_number}/comments"): self._comments,
             ("POST", "issues/{issue_number}/comments"): self._comment,
             ("PATCH", "issues/comments/{comment_id}"): self._change_comment,
@@ -148,7 +153,8 @@ class MockGitHub(FakeForge):
         return Reply(status=201, value=self._note(made))
 
     def _comments(self, operation: Operation, asked: Asked) -> Reply:
-        found = self.pull(int(operation.values["issue_number"])).notes
+        number = int(operation.values["issue_number"])
+        found = (self.ticket(number) or self.pull(number)).notes
         return Reply(value=[self._note(note) for note in self._page(found, asked, "per_page")])
 
     def _change_comment(self, operation: Operation, asked: Asked) -> Reply:
@@ -170,6 +176,68 @@ class MockGitHub(FakeForge):
             said = {"message": "Resource not accessible by integration", "documentation_url": WEB}
             return Reply(status=403, value=said)
         return Reply(value=self._like("public-user", {"login": self.me}))
+
+    # --- issues ------------------------------------------------------------------------------------------
+
+    def _tickets(self, operation: Operation, asked: Asked) -> Reply:
+        # Every pull request is in this list, too.
+        of = dict.fromkeys(("url", "html_url", "diff_url", "patch_url"), WEB)
+        pulls = [
+            self._like(
+                "issue",
+                {
+                    "number": one.number,
+                    "body": one.body,
+                    "user": self._user(one.author),
+                    "pull_request": of,
+                },
+            )
+            for one in self.pulls
+            if one.state == "open" and asked.query.get("creator", one.author) == one.author
+        ]
+        found = [
+            self._ticket(one)
+            for one in reversed(self.tickets)
+            if asked.query.get("state", "open") in {"all", one.state}
+            and asked.query.get("creator", one.author) == one.author
+        ]
+        return Reply(value=self._page([*pulls, *found], asked, "per_page"))
+
+    def _post_ticket(self, operation: Operation, asked: Asked) -> Reply:
+        made = self.add_ticket(self.me, asked.body["title"], asked.body.get("body", ""))
+        return Reply(status=201, value=self._ticket(made))
+
+    def _ticket_of(self, operation: Operation, asked: Asked) -> Reply:
+        found = self.ticket(int(operation.values["issue_number"]))
+        if found is None:
+            raise Gone
+        return Reply(value=self._ticket(found))
+
+    def _patch_ticket(self, operation: Operation, asked: Asked) -> Reply:
+        found = self.ticket(int(operation.values["issue_number"]))
+        if found is None:
+            raise Gone
+        found.title = asked.body.get("title", found.title)
+        found.body = asked.body.get("body", found.body)
+        found.state = asked.body.get("state", found.state)
+        return Reply(value=self._ticket(found))
+
+    def _ticket(self, one: Ticket) -> Any:
+        app = self._like("nullable-integration", {"id": one.app}) if one.app is not None else None
+        user = {**self._user(one.author), "type": "Bot" if app is not None else "User"}
+        shown = self._like(
+            "issue",
+            {
+                "number": one.number,
+                "title": one.title,
+                "body": one.body,
+                "state": one.state,
+                "user": user,
+                "performed_via_github_app": app,
+                "html_url": f"{WEB}/{self.project}/issues/{one.number}",
+            },
+        )
+        return {name: value for name, value in shown.items() if name != "pull_request"}
 
     # --- reviews, checks, statuses -----------------------------------------------------------------------
 

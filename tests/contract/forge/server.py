@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
+_TICKETS = 1001
+"""The number of the first issue: apart from those of pull requests, which most forges count along."""
+
 _START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 WEB = "https://forge.example"
@@ -56,6 +59,24 @@ class Pull:
     merged_by: str | None = None
     merge_commit: str | None = None
     from_fork: bool = False
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def comments(self) -> list[str]:
+        """The texts below it."""
+        return [note.body for note in self.notes]
+
+
+@dataclass(kw_only=True)
+class Ticket:
+    """An issue. `state` is open or closed."""
+
+    number: int
+    title: str
+    body: str
+    author: str
+    app: int | None = None
+    state: str = "open"
     notes: list[Note] = field(default_factory=list)
 
     @property
@@ -147,6 +168,7 @@ class FakeForge(ABC):
         self.me = "deployer-bot"
         self.app: int | None = None
         self.pulls: list[Pull] = []
+        self.tickets: list[Ticket] = []
         self.reviews: list[Given] = []
         self.checks: list[Check] = []
         self.deployments: list[Shown] = []
@@ -238,9 +260,9 @@ class FakeForge(ABC):
         self.reviews.append(given)
 
     def add_note(self, number: int, author: str, body: str) -> Note:
-        """Somebody writes below it."""
+        """Somebody writes below a pull request, or an issue."""
         note = Note(id=next(self._ids), author=author, body=body, app=self.app if author == self.me else None)
-        self.pull(number).notes.append(note)
+        (self.ticket(number) or self.pull(number)).notes.append(note)
         return note
 
     def _change_note(self, id_: int, body: str) -> Note | None:
@@ -249,6 +271,17 @@ class FakeForge(ABC):
         if found is not None:
             found.body, found.edits = body, found.edits + 1
         return found
+
+    def add_ticket(self, author: str, title: str, body: str) -> Ticket:
+        """Somebody opens an issue."""
+        app = self.app if author == self.me else None
+        ticket = Ticket(number=_TICKETS + len(self.tickets), title=title, body=body, author=author, app=app)
+        self.tickets.append(ticket)
+        return ticket
+
+    def ticket(self, number: int) -> Ticket | None:
+        """The issue of that number."""
+        return next((one for one in self.tickets if one.number == number), None)
 
     def add_check(self, commit: str, name: str, state: str, **more: Any) -> None:
         """A CI says how it stands. At GitHub by a check run, unless `is_run=False`."""

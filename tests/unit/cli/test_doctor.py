@@ -104,11 +104,13 @@ def told(tmp_path: Path) -> Iterator[tuple[str, Iterable[Finding | None]]]:
         lambda content: secret_files.webhook_secret("github", content),
         lambda content: secret_files.webhook_secret("gitlab", content),
         lambda content: secret_files.webhook_secret("generic", content),
+        secret_files.address,
     ):
         yield "a file", [judge(content) for content in (b" \n", b"whsec_two words\n")]
     yield "a key", [secret_files.private_key(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")]
     yield "usable", [secret_files.password(b"a b\n"), secret_files.one_word(b"a\n")]
     yield "usable", [secret_files.webhook_secret("github", b"0123456789abcdef\n")]
+    yield "usable", [secret_files.address(b"slack://a/b/c\n")]
 
     seen = f"The Ray cluster at {RAY} cannot be seen: "
     place = f"What answers at {RAY} is not understood: "
@@ -390,6 +392,21 @@ def test_every_file_that_the_settings_name_is_looked_at(tmp_path: Path) -> None:
         "serve-configs: forge.token_file": ("f", True),
         "serve-configs: forge.ca_file": ("fc", False),
         "staging: cluster.token_file": ("t", True),
+    }
+
+
+def test_the_files_of_routes_are_looked_at(tmp_path: Path) -> None:
+    """What signs, what lets in, and where apprise sends to."""
+    hook = "{url: 'https://x.example', secret_file: s, token_file: t, ca_file: c}"
+    more = f"notify:\n  a: {{webhook: {hook}}}\n  b: {{apprise: {{url_file: u}}}}\n"
+    loaded = read(tmp_path / "deployer.yaml", SMALL + more, check_files=False)
+    found = {setting: (path.name, is_secret) for setting, path, is_secret, _ in secret_files.named(loaded)}
+
+    assert found == {
+        "notify.a: webhook.secret_file": ("s", True),
+        "notify.a: webhook.token_file": ("t", True),
+        "notify.a: webhook.ca_file": ("c", False),
+        "notify.b: apprise.url_file": ("u", True),
     }
 
 

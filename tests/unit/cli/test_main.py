@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HEAVY = [
     "alembic",
+    "apprise",
     "fastapi",
     "git",
     "pydantic",

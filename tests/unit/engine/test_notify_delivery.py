@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deployer.adapters.notify_apprise import ChatUnavailable
 from deployer.adapters.store import OutboxRow
 from deployer.adapters.webhook import WebhookUnavailable
 from deployer.core import gates
@@ -165,6 +166,28 @@ def test_what_a_refusal_means(
         target(receiver).deliver(ROW)
     assert type(caught.value) is meaning
     assert getattr(caught.value, "retry_after", None) == retry_after
+
+
+@pytest.mark.parametrize(
+    ("status_", "meaning"),
+    [
+        (None, Away),
+        (503, Away),
+        (429, Away),
+        (401, LockedOut),
+        (404, LockedOut),
+        (302, LockedOut),
+        (410, Gone),
+        (400, Refused),
+    ],
+)
+def test_what_a_refusal_in_a_chat_means(status_: int | None, meaning: type[Exception]) -> None:
+    """The same, but that an address which is not known there takes nothing else either."""
+    receiver = Receiver()
+    receiver.trouble = ChatUnavailable("no", status=status_)
+    with pytest.raises((Away, Refused)) as caught:
+        target(receiver).deliver(ROW)
+    assert type(caught.value) is meaning
 
 
 def test_what_another_version_wrote_is_refused() -> None:
