@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.contract.forge.samples import laid
 from tests.contract.forge.server import (
     WEB,
     Asked,
@@ -112,7 +113,7 @@ class FakeGitea(FakeForge):
             and query.get("created_by", one.author) == one.author
         ]
         if query.get("type") != "issues":
-            found += [{**self._ticket_like(pull), "pull_request": {"merged": False}} for pull in self.pulls]
+            found += [{**self._ticket(pull), "pull_request": {"merged": False}} for pull in self.pulls]
         return self._listed(found, asked)
 
     def _one_ticket(self, number: int, asked: Asked) -> Reply:
@@ -130,11 +131,8 @@ class FakeGitea(FakeForge):
         found.state = body.get("state", found.state)
         return Reply(status=201, value=self._ticket(found))
 
-    def _ticket(self, one: Ticket) -> dict[str, Any]:
-        return {**self._ticket_like(one), "pull_request": None}
-
-    def _ticket_like(self, one: Ticket | Pull) -> dict[str, Any]:
-        return {
+    def _ticket(self, one: Ticket | Pull) -> Any:
+        ours = {
             "id": 3000 + one.number,
             "number": one.number,
             "title": one.title,
@@ -143,6 +141,7 @@ class FakeGitea(FakeForge):
             "user": _user(one.author),
             "html_url": f"{WEB}/{self.project}/issues/{one.number}",
         }
+        return laid("gitea-issue", ours)
 
     def _list(self, asked: Asked) -> Reply:
         expect_query(asked, {"state", "base_branch", "sort", *_PAGES})
@@ -191,7 +190,8 @@ class FakeGitea(FakeForge):
         page = self._page(found, asked, "limit")
         if not page and self.says_nothing:
             return Reply()
-        return Reply(value={"sha": commit, "total_count": len(page), "statuses": page or None})
+        ours = {"sha": commit, "total_count": len(page), "statuses": page or None}
+        return Reply(value=laid("gitea-combined-status", ours))
 
     def _post_status(self, commit: str, asked: Asked) -> Reply:
         body = expect_keys(asked, required={"state"}, allowed={"context", "description", "target_url"})
@@ -208,12 +208,12 @@ class FakeGitea(FakeForge):
         )
         return Reply(status=201, value=_shown_status(self.checks[-1]))
 
-    def _shown(self, pull: Pull) -> dict[str, Any]:
+    def _shown(self, pull: Pull) -> Any:
         is_merged = pull.state == "merged"
         # Once the branch is gone; a merge deletes it.
         ref = f"refs/pull/{pull.number}/head" if is_merged else pull.head
         own, fork = {"id": 1, "full_name": self.project}, {"id": 2, "full_name": "somebody/x"}
-        return {
+        ours = {
             "id": 1000 + pull.number,
             "number": pull.number,
             "html_url": f"{WEB}/{self.project}/pulls/{pull.number}",
@@ -233,9 +233,10 @@ class FakeGitea(FakeForge):
             },
             "base": {"label": pull.base, "ref": pull.base, "sha": self.head_of(pull.base), "repo": own},
         }
+        return laid("gitea-pull-request", ours)
 
-    def _review(self, given: Given) -> dict[str, Any]:
-        return {
+    def _review(self, given: Given) -> Any:
+        ours = {
             "id": given.id,
             "user": _user(given.login),
             "state": _REVIEWS[given.state],
@@ -246,25 +247,27 @@ class FakeGitea(FakeForge):
             "submitted_at": stamp(given.at),
             "html_url": f"{WEB}/{self.project}/pulls/{given.number}#issuecomment-{given.id}",
         }
+        return laid("gitea-review", ours)
 
 
-def _note(note: Note) -> dict[str, Any]:
-    return {"id": note.id, "body": note.body, "user": _user(note.author), "assets": []}
+def _note(note: Note) -> Any:
+    return laid("gitea-comment", {"id": note.id, "body": note.body, "user": _user(note.author)})
 
 
 def _not_found() -> Reply:
     return Reply(status=404, value={"message": "The target couldn't be found.", "url": f"{WEB}/api/swagger"})
 
 
-def _user(login: str | None) -> dict[str, Any] | None:
-    return {"id": 1, "login": login, "full_name": f"{login} of Example"} if login else None
+def _user(login: str | None) -> Any:
+    return laid("gitea-user", {"login": login, "full_name": f"{login} of Example"}) if login else None
 
 
-def _shown_status(check: Check) -> dict[str, Any]:
-    return {
+def _shown_status(check: Check) -> Any:
+    ours = {
         "id": check.id,
         "context": check.name,
         "status": check.state,
         "description": check.description,
         "target_url": check.url or "",
     }
+    return laid("gitea-status", ours)

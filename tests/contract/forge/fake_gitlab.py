@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from tests.contract.forge.samples import laid, sample
 from tests.contract.forge.server import (
     WEB,
     Asked,
@@ -71,7 +72,7 @@ class FakeGitLab(FakeForge):
         if asked.headers.get("private-token") != self.token:
             return Reply(status=401, value={"message": "401 Unauthorized"})
         if (asked.method, asked.path) == ("GET", f"{self.prefix}/user"):
-            return Reply(value={"id": 1, "username": self.me, "name": self.me, "state": "active"})
+            return Reply(value=laid("gitlab-user", {"username": self.me, "name": self.me}))
         root = f"{self.prefix}/projects/"
         path = asked.path.removeprefix(root)
         project, _, rest = path.partition("/")
@@ -171,8 +172,8 @@ class FakeGitLab(FakeForge):
                 raise WrongRequest(message)
         return Reply(value=self._ticket(found))
 
-    def _ticket(self, one: Ticket) -> dict[str, Any]:
-        return {
+    def _ticket(self, one: Ticket) -> Any:
+        ours = {
             "id": 2000 + one.number,
             "iid": one.number,
             "project_id": 7,
@@ -182,6 +183,7 @@ class FakeGitLab(FakeForge):
             "author": _user(one.author),
             "web_url": f"{WEB}/{self.project}/-/issues/{one.number}",
         }
+        return laid("gitlab-issue", ours)
 
     def _list(self, asked: Asked) -> Reply:
         expect_query(asked, {"state", "source_branch", "target_branch", "order_by", "sort", *_PAGES})
@@ -242,19 +244,18 @@ class FakeGitLab(FakeForge):
             elif given.state in {"changes_requested", "dismissed"}:
                 # Who asks for changes approves no more: gitlab-org/gitlab!134766.
                 approved.pop(given.login, None)
-        value = {"approved": bool(approved), "user_has_approved": False, "approved_by": [*approved.values()]}
-        return Reply(value=value)
+        ours = {"approved": bool(approved), "iid": number, "approved_by": [*approved.values()]}
+        return Reply(value=laid("gitlab-approvals", ours))
 
     def _reviewers(self, number: int) -> list[dict[str, Any]]:
         """Each with how they stand now, and since when they are a reviewer: not since when they stand so."""
         found: dict[str, dict[str, Any]] = {}
         for given in self.reviews:
             if given.number == number:
-                entry = found.setdefault(
-                    given.login, {"user": _user(given.login), "created_at": stamp(given.at)}
-                )
+                new = {"user": _user(given.login), "created_at": stamp(given.at)}
+                entry = found.setdefault(given.login, laid("gitlab-reviewer", new))
                 # A comment by itself changes nothing.
-                is_said = given.state != "commented" or entry.get("state") in {None, "unreviewed"}
+                is_said = given.state != "commented" or entry["state"] == "unreviewed"
                 entry["state"] = _REVIEWED[given.state] if is_said else entry["state"]
         return [*found.values()]
 
@@ -316,9 +317,9 @@ class FakeGitLab(FakeForge):
         one.states.append(body["status"])
         return Reply(value=_deployment(one))
 
-    def _shown(self, pull: Pull) -> dict[str, Any]:
+    def _shown(self, pull: Pull) -> Any:
         is_merged = pull.state == "merged"
-        return {
+        ours = {
             "id": 1000 + pull.number,
             "iid": pull.number,
             "project_id": 7,
@@ -338,48 +339,44 @@ class FakeGitLab(FakeForge):
             "squash_commit_sha": None,
             "web_url": f"{WEB}/{self.project}/-/merge_requests/{pull.number}",
         }
+        return laid("gitlab-merge-request", ours)
 
 
-def _deployment(one: Shown) -> dict[str, Any]:
-    return {
+def _deployment(one: Shown) -> Any:
+    ours = {
         "id": one.id,
         "iid": one.id,
         "ref": one.ref,
         "sha": one.commit,
         "status": one.states[-1],
         "created_at": "2026-01-01T12:00:00.000Z",
-        "environment": {"id": 9, "name": one.environment},
-        "deployable": None,
+        "environment": {"name": one.environment},
     }
+    return laid("gitlab-deployment", ours)
 
 
-def _note(note: Note) -> dict[str, Any]:
-    return {
-        "id": note.id,
-        "body": note.body,
-        "author": _user(note.author),
-        "system": False,
-        "noteable_type": "MergeRequest",
-        "internal": False,
-    }
+def _note(note: Note) -> Any:
+    return laid("gitlab-note", {"id": note.id, "body": note.body, "author": _user(note.author)})
 
 
 def _state(pull: Pull) -> str:
     return {"open": "opened"}.get(pull.state, pull.state)
 
 
-def _user(login: str | None) -> dict[str, Any] | None:
-    return {"id": 1, "username": login, "name": f"{login} of Example", "state": "active"} if login else None
+def _user(login: str | None) -> Any:
+    """As it stands in other answers."""
+    if not login:
+        return None
+    return {**sample("gitlab-note")["author"], "username": login, "name": f"{login} of Example"}
 
 
-def _status(check: Check) -> dict[str, Any]:
-    word = {"failure": "failed", "pending": "running"}.get(check.state, check.state)
-    return {
+def _status(check: Check) -> Any:
+    ours = {
         "id": check.id,
         "sha": check.commit,
-        "status": word,
+        "status": {"failure": "failed", "pending": "running"}.get(check.state, check.state),
         "name": check.name,
         "target_url": check.url,
         "description": check.description or None,
-        "allow_failure": False,
     }
+    return laid("gitlab-status", ours)
