@@ -2,8 +2,8 @@
 
 Three daemons that tell of everything (commit statuses, deployments, plans, who merged what, messages): one
 whose forge and receiver answer, one where both take connections and never answer, and one more of the first
-kind, which says how much two alike differ. Each has a repository and a cluster that takes every PUT at once;
-they are pushed to in turns. The target is 1.05 times, at the median.
+kind, which says how much two alike differ; and a fourth that tells nobody. Each has a repository and a
+cluster that takes every PUT at once; they are pushed to in turns. The target is 1.05 times, at the median.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 30.0
 _WARM = 2
-_KINDS = {"answers": True, "hangs": False, "answers_too": True}
+_KINDS = {"nobody": None, "answers": True, "hangs": False, "answers_too": True}
 _PROJECT = "ml/serve-configs"
 
 
@@ -50,9 +50,8 @@ def run(rounds: int) -> dict[str, Any]:
             repository = Repository(root, ["one"])
             repository.commit({"one": config(0)}, "begin")
             repository.push()
-            stack.enter_context(
-                _daemon(root, repository, stub.address(name), answering if answers else hanging)
-            )
+            ports = None if answers is None else answering if answers else hanging
+            stack.enter_context(_daemon(root, repository, stub.address(name), ports))
             stub.wait_for_put(number, _WAIT_SECONDS)
             sites[name] = repository, root / "state" / "deployer.db"
         for number in range(1, rounds + _WARM + 1):
@@ -99,9 +98,10 @@ def _until_good(path: Path, commit: str) -> float:
     raise RuntimeError(message)
 
 
-@contextmanager
-def _daemon(root: Path, repository: Repository, cluster: str, ports: tuple[int, int]) -> Iterator[Daemon]:
-    """One that tells of everything to this forge and this receiver."""
+def _daemon(root: Path, repository: Repository, cluster: str, ports: tuple[int, int] | None) -> Daemon:
+    """One that tells of everything to this forge and this receiver; of nothing without them."""
+    if ports is None:
+        return Daemon(root, repository, {"one": cluster})
     for name, text in (("token", TOKEN), ("secret", "of the messages, which nobody checks here")):
         file = root / name
         file.touch(mode=0o600)
@@ -116,14 +116,8 @@ def _daemon(root: Path, repository: Repository, cluster: str, ports: tuple[int, 
         "plans": True,
     }
     webhook = {"url": f"http://127.0.0.1:{receiver}/", "secret_file": str(root / "secret")}
-    with Daemon(
-        root,
-        repository,
-        {"one": cluster},
-        reached={"forge": told},
-        more={"notify": {"ops": {"webhook": webhook}}},
-    ) as daemon:
-        yield daemon
+    more = {"notify": {"ops": {"webhook": webhook}}}
+    return Daemon(root, repository, {"one": cluster}, reached={"forge": told}, more=more)
 
 
 @contextmanager
@@ -170,6 +164,7 @@ def _hanging() -> Iterator[tuple[int, int]]:
 def _table(found: dict[str, list[float]]) -> dict[str, Any]:
     table: dict[str, Any] = {name: milliseconds(values) for name, values in found.items()}
     both = milliseconds(found["answers"] + found["answers_too"])["p50_ms"]
+    table["hangs_over_nobody"] = round(table["hangs"]["p50_ms"] / table["nobody"]["p50_ms"], 3)
     table["hangs_over_answers"] = round(table["hangs"]["p50_ms"] / both, 3)
     table["answers_too_over_answers"] = round(table["answers_too"]["p50_ms"] / table["answers"]["p50_ms"], 3)
     return table
