@@ -12,6 +12,7 @@ or for days, is a dead letter: kept, shown, and delivered again if a person want
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -49,6 +50,12 @@ _JOIN_SECONDS = 1.0
 _WHY = 500
 """Characters of a reason."""
 
+_KEPT = timedelta(days=30)
+"""For which messages are kept that everybody has taken: there are ten of each rollout, and more."""
+
+_TIDY_SECONDS = 6 * 3600.0
+"""Between two removals of those."""
+
 _PATIENCE = Patience()
 
 __all__ = ["Away", "Gone", "LockedOut", "LogTarget", "Outbox", "Patience", "Refused", "Target"]
@@ -71,8 +78,19 @@ class Outbox:
         """Take the store, and the targets, each of another name."""
         self.targets = tuple(targets)
         self._deliveries: Counter[tuple[str, str]] = Counter()
+        audiences: dict[str, set[str]] = {}
+        for target in targets:
+            audiences.setdefault(target.audience, set()).add(target.name)
         self._workers = {
-            target.name: _Worker(store, target, self._deliveries, now=now, jitter=jitter, patience=patience)
+            target.name: _Worker(
+                store,
+                target,
+                self._deliveries,
+                peers=frozenset(audiences[target.audience]),
+                now=now,
+                jitter=jitter,
+                patience=patience,
+            )
             for target in targets
         }
 
@@ -136,6 +154,7 @@ class _Worker:
         target: Target,
         counts: Counter[tuple[str, str]],
         *,
+        peers: frozenset[str],
         now: Callable[[], datetime],
         jitter: Callable[[], float],
         patience: Patience,
@@ -144,6 +163,7 @@ class _Worker:
         self.wake = threading.Event()
         self._store = store
         self._counts = counts
+        self._peers = peers
         self._now = now
         self._jitter = jitter
         self._patience = patience
@@ -153,6 +173,7 @@ class _Worker:
         self._failures: int | None = None
         self._lockouts = 0
         self._left_until: datetime | None = None
+        self._tidy_at = -math.inf
 
     def start(self) -> None:
         self._thread.start()
@@ -183,6 +204,17 @@ class _Worker:
         at = self._store.next_at(self.target.name)
         wait = (at - self._now()).total_seconds() if at is not None else _SAFETY_SECONDS
         return min(max(wait, 0.0), _SAFETY_SECONDS)
+
+    def tidy(self) -> None:
+        """Remove what everybody took long ago, now and then; a part at a time, as passes write, too."""
+        now = time.monotonic()
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + _TIDY_SECONDS
+        before = self._now() - _KEPT
+        while not self._stopping.is_set():
+            if self._store.forget(self.target.audience, self._peers, before=before, limit=_BATCH) < _BATCH:
+                break
 
     def _know(self) -> None:
         if self._failures is None:
@@ -290,6 +322,7 @@ class _Worker:
             if not is_last or self.target.is_here:
                 try:
                     wait = self.round()
+                    self.tidy()
                 except StoreError as error:
                     if not self._stopping.is_set():
                         log.warning("outbox_waits", target=self.target.name, error=str(error))

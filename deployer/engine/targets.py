@@ -132,6 +132,9 @@ class OutboxStore(Protocol):
     ) -> int:
         """Make dead letters of what waits."""
 
+    def forget(self, audience: str, targets: Collection[str], *, before: datetime, limit: int) -> int:
+        """Remove what all of these are done with."""
+
 
 class LogTarget:
     """The journal of the operator: one line for each announcement."""

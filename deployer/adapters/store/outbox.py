@@ -3,7 +3,7 @@
 Owns the tables `outbox`, `targets` and `deliveries`. Must not know what a message means, nor when a delivery
 is worth another try. Invariant: whatever a target has taken is behind its cursor once `settle` returns, and
 whatever is behind the cursor without a row in `deliveries` was taken, dropped by a person, or made moot by a
-newer message under the same key. One worker at a time delivers to a target.
+newer message under the same key: nothing else is ever removed. One worker at a time delivers to a target.
 
 A target costs one row, however much waits for it: a dead one is a cursor that stands still. Ids grow in the
 order of the commits, because SQLite has one writer at a time; nothing can appear behind a cursor.
@@ -25,7 +25,7 @@ from deployer.adapters.store.tables import DELIVERIES, EVENTS, OUTBOX, TARGETS
 from deployer.core.messages import as_message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -247,8 +247,30 @@ class OutboxStore(Letters):
             connection.execute(_PASSED, {"target": target, "upto": upto})
         return count
 
+    def forget(self, audience: str, targets: Collection[str], *, before: datetime, limit: int) -> int:
+        """Remove messages from before that time which all these targets are done with; return how many.
+
+        At most so many, the oldest first. `targets` are all that the audience has. What one of them did not
+        take, and may be given again, stays.
+        """
+        done = select(func.min(TARGETS.c.cursor)).where(TARGETS.c.name.in_(sorted(targets)))
+        kept = exists().where(DELIVERIES.c.outbox_id == OUTBOX.c.id)
+        old = (
+            select(OUTBOX.c.id)
+            .where(
+                OUTBOX.c.audience == audience,
+                OUTBOX.c.id <= done.scalar_subquery(),
+                OUTBOX.c.created_at < codec.stamp(before),
+                ~kept,
+            )
+            .order_by(OUTBOX.c.id)
+            .limit(limit)
+        )
+        with self._database.writing() as connection:
+            return connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(old))).rowcount
+
     def everything(self, limit: int) -> list[OutboxRow]:
-        """Every message there ever was, the oldest first."""
+        """Every message there is, the oldest first."""
         with self._database.reading() as connection:
             query = select(OUTBOX, literal(0).label("attempts")).order_by(OUTBOX.c.id).limit(limit)
             return [_row(row) for row in connection.execute(query)]

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from deployer.adapters.store import OutboxRow, OutboxStore, SqlStore, StoreUnavailable
+from deployer.adapters.store import OutboxRow, OutboxStore, SqlStore, StoreUnavailable, codec
+from deployer.adapters.store.outbox import write
 from deployer.core.messages import PEOPLE, Message
 from deployer.engine.outbox import Away, LockedOut, LogTarget, Outbox, Patience, Refused
 from tests.contract.histories import overtaken
@@ -454,6 +455,38 @@ def test_what_is_cut_off_by_a_stop_is_held_against_nobody(site: Site) -> None:
     assert here.texts == ["last words"]
     assert [one.attempts for one in site.outbox.targets()] == [0, 0]
     assert site.waiting() == 1
+
+
+def test_what_everybody_took_long_ago_is_removed(site: Site) -> None:
+    """Not what one of them has still to take, nor a dead letter, nor what is young."""
+    month = 31 * 86_400.0
+    places = [Place(name=name, audience=PEOPLE) for name in ("one", "other")]
+    places[1].answer = lambda row: Refused("never") if row.message == "bad" else None
+    site.say(*(f"old {number}" for number in range(150)), "bad", audience=PEOPLE)
+    box = site.box(*places)
+    box.deliver_all()
+    for _ in range(2):
+        site.seconds += 100.0
+        box.deliver_all()
+    site.seconds = month
+    with site.store.database.writing() as connection:
+        write(connection, "staging", ["young"], at=codec.stamp(at(month)), event_id=1)
+    site.outbox.register("slow", PEOPLE)
+    old = at(month - 86_400.0)
+    assert site.outbox.forget(PEOPLE, {"one", "other", "slow"}, before=old, limit=500) == 0
+    assert site.outbox.forget("forge/configs", {"one"}, before=old, limit=500) == 0
+
+    again = site.box(*places)
+    again.start()
+
+    def left() -> bool:
+        kept = [row.message for row in site.outbox.everything(500)]
+        assert kept == ["bad", "young"], kept
+        return True
+
+    eventually(left, within=10)
+    again.stop()
+    assert [letter.message for letter in site.outbox.letters_of([151])] == ["bad"]
 
 
 def test_a_store_that_fails_for_a_while_ends_no_thread(site: Site) -> None:
