@@ -89,6 +89,10 @@ def command(
     form = option(ctx, "output") or "table"
     if form == "table":
         show(report, is_quiet=quiet)
+        if deep and not report.findings and not quiet:
+            click.echo(
+                "The records and the history of rollouts are what the log gives when it is folded again."
+            )
     else:
         context.emit(to_json(report), form)
     ctx.exit(report.verdict.value)
